@@ -1,0 +1,101 @@
+# Every target builds .venv first if it must; Python does the work. `make` alone lists the targets.
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+NOTEBOOKS := $(basename $(notdir $(wildcard notebooks/*.ipynb)))
+.PHONY: help figures $(NOTEBOOKS) tune bench lab test test-lowest lint format lock clean distclean
+
+RUN := .venv/bin/python -m langevin
+FLAGS = $(if $(PROFILE),--profile $(PROFILE)) $(if $(filter-out 0,$(FRESH)),--fresh) $(ARGS)
+OPTIMIZER_TESTS := tests/test_noise.py tests/test_optimizers.py tests/test_placement.py
+
+export TF_CPP_MIN_LOG_LEVEL ?= 2
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@$(if $(NOTEBOOKS),printf '  make %-13s draw the figures of this notebook alone\n' $(NOTEBOOKS))
+	@echo 'PROFILE=smoke|quick|paper  scale of the figures (paper where a GPU is found, else quick)'
+	@echo 'FRESH=1  train again what is stored    ARGS="…"  more arguments    PYTHON=…  for .venv'
+
+figures: .venv/.ready  ## train what is not stored yet and draw every figure
+	$(RUN) figures $(FLAGS)
+
+$(NOTEBOOKS): .venv/.ready
+	$(RUN) figures --only $@ $(FLAGS)
+
+tune: .venv/.ready  ## choose the learning rates and sigmas that the author did not publish
+	$(RUN) tune $(FLAGS)
+
+bench: .venv/.ready  ## compare our loop with model.fit, and Langevin with plain optimizers
+	$(RUN) bench $(FLAGS)
+
+lab: .venv/.ready  ## open the notebooks in JupyterLab
+	.venv/bin/python -m jupyterlab notebooks/start-here.ipynb
+
+# Two workers on two cores: more threads in each would only wait for one another.
+test test-lowest: export OMP_NUM_THREADS = 1
+test test-lowest: export TF_NUM_INTRAOP_THREADS = 1
+
+test: lint  ## lint, then every test; the notebooks run in the smoke profile
+	.venv/bin/python -m pytest -n 2 --dist worksteal $(ARGS)
+
+test-lowest: .venv-lowest/.ready  ## the optimizers' tests on the lowest versions of everything
+	.venv-lowest/bin/python -m pytest -n 2 --dist worksteal $(OPTIMIZER_TESTS) $(ARGS)
+
+lint: .venv/.ready  ## look for mistakes in the code and in the notebooks
+	.venv/bin/ruff check
+
+format: .venv/.ready  ## repair what lint can repair, strip the notebooks
+	.venv/bin/ruff check --fix
+	$(if $(NOTEBOOKS),.venv/bin/nbstripout --extra-keys \
+	  'metadata.papermill cell.metadata.papermill cell.metadata.execution' notebooks/*.ipynb)
+
+lock: build/uv  ## choose the exact versions again, highest and lowest
+	build/uv/bin/uv pip compile $(LOCK) --extra notebooks --upgrade -o requirements.lock
+	build/uv/bin/uv pip compile $(LOCK) --resolution lowest-direct --upgrade -o requirements-lowest.lock
+
+LOCK := pyproject.toml --universal --extra tensorflow --extra jax --extra test \
+  --quiet --no-header --no-annotate --no-emit-index-url
+
+clean:  ## remove what can be made again; recorded runs and .venv stay
+	rm -rf .runs build figures/quick figures/smoke *.egg-info .pytest_cache .ruff_cache .hypothesis
+	find langevin notebooks tests \( -name __pycache__ -o -name .ipynb_checkpoints \) -prune -exec rm -r {} +
+
+distclean: clean  ## clean, and remove the environments
+	rm -rf .venv .venv-lowest
+
+# By its exit status: without a driver nvidia-smi prints why not where the list would stand.
+GPU = $(shell nvidia-smi >/dev/null 2>&1 && echo yes)
+
+# An environment is ready when its stamp is newer than what it is made from.
+# `touch .venv/.ready` makes do with an environment of your own.
+.venv/.ready: requirements.lock
+.venv/.ready: extras = $(if $(GPU),cuda,tensorflow),jax,notebooks,test
+.venv/.ready: pythons = python3.13 python3.12 python3.11 python3
+.venv-lowest/.ready: requirements-lowest.lock
+.venv-lowest/.ready: extras = tensorflow,jax,test
+.venv-lowest/.ready: pythons = python3.11 python3.12 python3.13 python3
+
+# A command that exists may still not run (pyenv's shims) or lack venv (Debian without python3-venv).
+USABLE := import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info < (3, 14))
+
+.venv/.ready .venv-lowest/.ready: pyproject.toml
+	@python=; for name in $(or $(PYTHON),$(pythons)); do \
+	  if $$name -c '$(USABLE)' 2>/dev/null; then python=$$name; break; fi; \
+	done; \
+	if [ -z "$$python" ]; then \
+	  echo 'No Python 3.11, 3.12 or 3.13 with venv among: $(or $(PYTHON),$(pythons)).' \
+	    'Install one (on Debian with python3-venv), or name yours: make PYTHON=…' >&2; exit 1; \
+	fi; \
+	echo "Making $(@D) with $$($$python -V): $(extras). A few minutes, 3 GB; with cuda more."; \
+	$$python -m venv $(@D); \
+	$(@D)/bin/python -m pip install -qq --disable-pip-version-check --no-compile \
+	  --constraint $(filter %.lock,$^) --editable '.[$(extras)]'; \
+	touch $@; \
+	echo "$(@D) is ready after $$SECONDS s."
+
+build/uv:
+	$(firstword $(wildcard .venv/bin/python) python3) -m venv $@
+	$@/bin/python -m pip install --quiet uv

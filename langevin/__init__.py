@@ -1,0 +1,20 @@
+"""Langevin optimizers for Keras 3, and the experiments of arXiv 2212.14718."""
+
+from langevin.optimizers import LSGD, LAdadelta, LAdam, Langevin, LRMSprop
+from langevin.runs import Run, Store, grid, sweep, train
+from langevin.schedules import LogSchedule
+
+__all__ = [
+    "LAdadelta",
+    "LAdam",
+    "LRMSprop",
+    "LSGD",
+    "Langevin",
+    "LogSchedule",
+    "Run",
+    "Store",
+    "grid",
+    "sweep",
+    "train",
+]
+__version__ = "0.1.0"

@@ -1,0 +1,60 @@
+"""The command line: `python -m langevin list | train | show | figures | tune | bench`."""
+
+import argparse
+import sys
+
+from langevin import profiles, runs
+
+
+def main(arguments=None):
+    parser = argparse.ArgumentParser(prog="python -m langevin", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name, text in {
+        "list": "the runs of a profile, and which are stored",
+        "train": "train a profile's missing runs, without a notebook",
+        "show": "the last epoch of a profile's stored runs",
+    }.items():
+        command = commands.add_parser(name, help=text, description=text)
+        command.add_argument("--profile", choices=profiles.NAMES, default="quick")
+        command.add_argument("--only", nargs="+", metavar="NOTEBOOK", help="these notebooks alone")
+        command.add_argument("--seeds", type=int, metavar="N", help="the first N seeds alone")
+        command.add_argument("--workers", type=int, default=1, help="processes to train in")
+    options = parser.parse_args(arguments)
+    {"list": list_runs, "train": train, "show": show}[options.command](options)
+
+
+def _studies(options):
+    """Each notebook's name, runs and store."""
+    for notebook in profiles.notebooks(options.profile, options.only):
+        planned = profiles.planned(options.profile, notebook)
+        if options.seeds is not None:
+            planned = [run for run in planned if run.seed < options.seeds]
+        yield notebook, planned, profiles.store(options.profile, notebook)
+
+
+def list_runs(options):
+    for notebook, planned, store in _studies(options):
+        stored = [store.find(runs.key_of(run)) is not None for run in planned]
+        print(f"{notebook}: {sum(stored)} of {len(planned)} runs stored")
+
+
+def train(options):
+    for notebook, planned, store in _studies(options):
+        print(notebook)
+        with runs.workers(options.workers) as pool:
+            runs.sweep(planned, store, executor=pool)
+
+
+def show(options):
+    for notebook, planned, store in _studies(options):
+        keys = [key for key in map(runs.key_of, planned) if store.find(key)]
+        print(f"{notebook}: {len(keys)} of {len(planned)} runs stored")
+        if keys:
+            frame = runs.frame([store.load(key) for key in keys])
+            last = frame[frame.groupby("key").epoch.transform("max") == frame.epoch]
+            varied = [name for name in last if last[name].nunique() > 1 or name == "val_accuracy"]
+            print(last[varied].to_string(index=False))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

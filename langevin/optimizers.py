@@ -1,0 +1,457 @@
+"""Langevin optimizers: preconditioned gradient descent with Gaussian noise of matching covariance.
+
+    theta <- theta - lr P d + sigma sqrt(lr) sqrt(P) xi,      xi ~ N(0, I)
+
+P is the optimizer's diagonal preconditioner, d its direction, lr `learning_rate` and sigma `sigma`
+(number or schedule) at the same step.  Near a minimum of a loss U the law of theta is close to
+exp(-2 U / sigma^2): temperature T = sigma^2 / 2.  A sampler written with sqrt(2 T lr) xi has
+sigma = sqrt(2 T); one whose learning rate h is halved in the drift, h / 2, has lr = h / 2.
+
+Source: Bras, "Langevin algorithms for very deep neural networks with application to image
+classification", arXiv 2212.14718; the preconditioned scheme is Li et al., AAAI 2016.
+"""
+
+import itertools
+import math
+import numbers
+import random
+
+import keras
+from keras import ops
+
+from langevin import noise, placement
+
+VARIANTS = ("paper", "keras")
+
+
+class Langevin:
+    """Mixin that makes any Keras optimizer a Langevin optimizer.
+
+    Put it before the optimizer and say what P is, the P of the step that was just made:
+
+    >>> class LNadam(langevin.Langevin, keras.optimizers.Nadam):
+    ...     def preconditioner(self, variable):
+    ...         velocity = self.state(self._velocities, variable)
+    ...         unbias = 1 - self.beta_2 ** ops.cast(self.iterations + 1, velocity.dtype)
+    ...         return 1 / (ops.sqrt(velocity / unbias) + self.epsilon)
+
+    Args:
+        sigma: the noise's scale: float >= 0, Keras schedule, or callable without arguments. With
+            sigma=0 nothing is drawn and the optimizer is the plain one.
+        langevin_layers: which layers get noise, all others move as without noise: `None` for
+            all; a fraction in (0, 1], of the layers nearest the input; a sequence of layer
+            numbers (0 nearest the input, negative from the output) or of layer names; or a
+            predicate on the variable's path. See `langevin.placement`.
+        noise_cap: upper bound of P inside the noise; None for none.
+        seed: integer in [0, 2**31) that all noise follows from, together with the step; None
+            takes one from Python's `random`, which `keras.utils.set_random_seed` seeds.
+
+    A variable's noise depends on its place among all variables, not on which others are noisy.
+    Sparse gradients: the drift treats them as Keras does, the noise reaches every row. Under
+    gradient accumulation noise comes with the real updates only. Variables below float32 have
+    their noise made in float32.
+
+    Raises:
+        ValueError: an argument out of its range; names that the model lacks, when it is built.
+    """
+
+    def __init__(self, *args, sigma=1e-3, langevin_layers=None, noise_cap=None, seed=None, **kwargs):
+        super().__init__(*args, **kwargs)
+        if noise_cap is not None:
+            check_number("noise_cap", noise_cap, positive=True)
+        self.langevin_layers = langevin_layers
+        self.noise_cap = noise_cap
+        self._step = self._scaled_normals = None
+        self._seed = self.add_variable((), "zeros", "int", name="seed")
+        self.seed = random.randrange(2**31) if seed is None else seed
+        self._set_sigma(sigma)
+
+    def _set_sigma(self, sigma):
+        if callable(sigma):  # Keras schedules are callables too
+            self._sigma, self._draws = sigma, True
+            return
+        check_number("sigma", sigma, hint=", a Keras schedule or a callable")
+        # A variable, like the seed, so that a compiled program serves every value of it.
+        self._sigma, self._draws = self.add_variable((), "zeros", "float32", name="sigma"), sigma > 0
+        self._sigma.assign(float(sigma))
+
+    @property
+    def sigma(self):
+        """sigma at the present step."""
+        if isinstance(self._sigma, keras.optimizers.schedules.LearningRateSchedule):
+            return self._sigma(self._iterations)
+        return self._sigma() if callable(self._sigma) else self._sigma
+
+    @sigma.setter
+    def sigma(self, value):
+        check_number("sigma", value)
+        if not isinstance(self._sigma, keras.Variable) or (value > 0 and not self._draws):
+            raise ValueError(
+                "`sigma` can be set only on an optimizer that was made with a positive number, not "
+                "with sigma=0, a schedule or a callable. Make a new optimizer with "
+                f"sigma={value!r}."
+            )
+        self._sigma.assign(value)
+
+    @property
+    def seed(self):
+        """The integer that all noise follows from, together with the step."""
+        return int(ops.convert_to_numpy(self._seed))
+
+    @seed.setter
+    def seed(self, value):
+        whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+        if not whole or not 0 <= value < 2**31:
+            raise ValueError(f"`seed` must be an integer in [0, 2**31) or None. Received: {value!r}")
+        self._seed.assign(int(value))
+
+    def build(self, variables):
+        if self.built:
+            return
+        variables = list(variables)
+        self._paths = [getattr(v, "path", None) or v.name for v in variables]
+        chosen = placement.choose(self._paths, self.langevin_layers)
+        super().build(variables)
+        ends = list(itertools.accumulate(math.prod(v.shape) for v in variables))
+        self._offsets = tuple([0, *ends[:-1]])
+        self._noisy = frozenset(chosen if self._draws else ())
+        self._span = self._offsets[min(chosen)], ends[max(chosen)]
+
+    def _backend_update_step(self, grads, trainable_variables, learning_rate):
+        # Keras calls this once a real update, also under gradient accumulation, before EMA and
+        # constraints: the one place where a single draw can serve all variables.  What all
+        # variables share is read once here, so that the compiled step holds it once.
+        learning_rate = ops.convert_to_tensor(learning_rate)
+        self._step = ops.convert_to_tensor(self.iterations) + 1
+        if self._noisy:
+            self._scaled_normals = self._draw()
+        super()._backend_update_step(grads, trainable_variables, learning_rate)
+        self._step = self._scaled_normals = None
+
+    def _draw(self):
+        """sigma xi of this step, flat, for each variable from the first to the last noisy one."""
+        start, stop = self._span
+        seed, step = (ops.convert_to_tensor(v) for v in (self._seed, self._iterations))
+        sigma = ops.cast(self.sigma, "float32")
+        draws = ops.cond(
+            sigma > 0,
+            lambda: sigma * noise.normal(seed, step, start, stop),
+            lambda: ops.zeros((stop - start,), "float32"),
+        )
+        cuts = [offset - start for offset in self._offsets if start < offset < stop]
+        return tuple(ops.split(draws, cuts)) if cuts else (draws,)
+
+    def update_step(self, gradient, variable, learning_rate):
+        super().update_step(gradient, variable, learning_rate)
+        if self.is_noisy(variable):
+            increment = self.noise(variable, self.preconditioner(variable), learning_rate)
+            self.assign_add(variable, increment)
+
+    def preconditioner(self, variable):
+        """P of the step just made, in the variable's shape or a scalar, from `self.state`."""
+        raise TypeError(f"{type(self).__name__} does not say what its `preconditioner` is.")
+
+    def is_noisy(self, variable):
+        """Whether the variable gets noise."""
+        return self._get_variable_index(variable) in self._noisy
+
+    def noise(self, variable, preconditioner, learning_rate):
+        """sigma sqrt(lr P) xi for this step, in the variable's shape, in float32 at least."""
+        dtype = working_dtype(variable)
+        place = self._get_variable_index(variable) - min(self._noisy)
+        scaled_normal = ops.cast(ops.reshape(self._scaled_normals[place], variable.shape), dtype)
+        if self.noise_cap is not None:
+            preconditioner = ops.minimum(preconditioner, self.noise_cap)
+        return ops.sqrt(ops.cast(learning_rate, dtype) * preconditioner) * scaled_normal
+
+    def state(self, slots, variable):
+        """The variable's slot, read in float32 at least."""
+        slot = slots[self._get_variable_index(variable)]
+        return ops.cast(ops.convert_to_tensor(slot), working_dtype(variable))
+
+    def get_config(self):
+        config = super().get_config()
+        sigma = self._sigma
+        if isinstance(sigma, keras.Variable):
+            sigma = float(ops.convert_to_numpy(sigma))
+        elif callable(sigma):
+            sigma = keras.saving.serialize_keras_object(sigma)
+        layers = self.langevin_layers
+        if callable(layers) and self.built:
+            chosen = placement.choose(self._paths, layers)
+            layers = {"paths": [self._paths[position] for position in chosen]}
+        elif isinstance(layers, (tuple, range)):
+            layers = list(layers)
+        own = {"langevin_layers": layers, "noise_cap": self.noise_cap, "seed": self.seed}
+        return {**config, "sigma": sigma, **own}
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        config = dict(config)
+        if isinstance(config.get("sigma"), dict):
+            config["sigma"] = keras.saving.deserialize_keras_object(
+                config["sigma"], custom_objects=custom_objects
+            )
+        return super().from_config(config, custom_objects)
+
+
+class _Published(Langevin):
+    """A Langevin optimizer with the paper's own update beside Keras's.
+
+    `variant="keras"` adds noise to the Keras optimizer, `variant="paper"` makes the published
+    update of `_published`, whose P and d differ from Keras's in the places that each class names.
+    """
+
+    # What Keras's optimizer offers and the published update lacks.
+    _keras_only = ()
+
+    def __init__(self, *args, variant="paper", **kwargs):
+        super().__init__(*args, **kwargs)
+        if variant not in VARIANTS:
+            raise ValueError(f"`variant` must be one of {VARIANTS}. Received: {variant!r}")
+        for argument in self._keras_only:
+            if variant == "paper" and getattr(self, argument):
+                raise ValueError(
+                    f"`{argument}` is not part of the published update: pass variant='keras'. "
+                    f"Received: {argument}={getattr(self, argument)!r}, variant='paper'"
+                )
+        self.variant = variant
+
+    def update_step(self, gradient, variable, learning_rate):
+        if self.variant == "keras":
+            super().update_step(gradient, variable, learning_rate)
+        else:
+            self._published_step(gradient, variable, learning_rate)
+
+    def _published_step(self, gradient, variable, learning_rate):
+        dtype = working_dtype(variable)
+        gradient = ops.cast(ops.convert_to_tensor(gradient, sparse=False), dtype)
+        preconditioner, direction = self._published(gradient, variable)
+        step = -(ops.cast(learning_rate, dtype) * preconditioner) * direction
+        if self.is_noisy(variable):
+            step = step + self.noise(variable, preconditioner, learning_rate)
+        self.assign_add(variable, ops.cast(step, variable.dtype))
+        return step
+
+    def _published(self, gradient, variable):
+        """Update the slots; return the published P and d."""
+        raise TypeError(f"{type(self).__name__} does not say what its published update is.")
+
+    def _average(self, slots, variable, value, decay):
+        """slot <- decay slot + (1 - decay) value; returns the new average."""
+        average = decay * self.state(slots, variable) + (1 - decay) * value
+        slot = slots[self._get_variable_index(variable)]
+        self.assign(slot, ops.cast(average, slot.dtype))
+        return average
+
+    def get_config(self):
+        return {**super().get_config(), "variant": self.variant}
+
+
+@keras.saving.register_keras_serializable("langevin")
+class LSGD(_Published, keras.optimizers.SGD):
+    """Stochastic gradient Langevin dynamics: P = 1, d = g.
+
+        theta <- theta - lr g + sigma sqrt(lr) xi
+
+    Stationary variance on U = k x^2 / 2: sigma^2 / (2 k - lr k^2).
+
+    Args:
+        variant: "paper" (default) is the formula above; "keras" also allows Keras's `momentum`
+            and `nesterov`, with the noise outside the velocity.
+        learning_rate, momentum, nesterov: as in `keras.optimizers.SGD`.
+        sigma, langevin_layers, noise_cap, seed: as in `langevin.Langevin`.
+        kwargs: any other argument of a Keras optimizer.
+
+    Source: Welling and Teh, ICML 2011; Bras, arXiv 2212.14718.
+
+    >>> model.compile(langevin.LSGD(learning_rate=0.1, sigma=1e-3), loss="mse")
+    """
+
+    _keras_only = ("momentum", "nesterov")
+
+    def __init__(self, learning_rate=0.01, sigma=1e-3, langevin_layers=None, **kwargs):
+        super().__init__(
+            learning_rate=learning_rate, sigma=sigma, langevin_layers=langevin_layers, **kwargs
+        )
+
+    def preconditioner(self, variable):
+        return ops.ones((), working_dtype(variable))
+
+    def _published(self, gradient, variable):
+        return self.preconditioner(variable), gradient
+
+
+@keras.saving.register_keras_serializable("langevin")
+class LAdam(_Published, keras.optimizers.Adam):
+    """L-Adam: d = m, the averaged gradient, and P from v, the averaged square of it.
+
+        m <- beta_1 m + (1 - beta_1) g,     v <- beta_2 v + (1 - beta_2) g^2
+        theta <- theta - lr P m + sigma sqrt(lr P) xi
+
+        paper   P = 1 / ((1 - beta_1^t) (epsilon + sqrt(v / (1 - beta_2^t))))
+        keras   drift of keras.optimizers.Adam, P = sqrt(1 - beta_2^t) / (sqrt(v) + epsilon)
+
+    The paper's P carries Adam's correction of m: at t = 1 its noise has 10 times the variance.
+
+    Args:
+        variant: "paper" (default) or "keras".
+        epsilon: None takes 1e-6 for "paper", as published, and Keras's 1e-7 for "keras".
+        learning_rate, beta_1, beta_2, amsgrad ("keras" only): as in `keras.optimizers.Adam`.
+        sigma, langevin_layers, noise_cap, seed: as in `langevin.Langevin`.
+        kwargs: any other argument of a Keras optimizer.
+
+    Source: Bras, arXiv 2212.14718, and its published code.
+
+    >>> model.compile(langevin.LAdam(1e-3, sigma=1e-3, langevin_layers=0.3), loss="mse")
+    """
+
+    _keras_only = ("amsgrad",)
+
+    def __init__(
+        self, learning_rate=1e-3, sigma=1e-3, langevin_layers=None, variant="paper", epsilon=None,
+        **kwargs,
+    ):  # fmt: skip
+        super().__init__(
+            learning_rate=learning_rate, sigma=sigma, langevin_layers=langevin_layers,
+            variant=variant, epsilon=default_epsilon(epsilon, variant), **kwargs,
+        )  # fmt: skip
+
+    def preconditioner(self, variable):
+        velocity = self.state(self._velocity_hats if self.amsgrad else self._velocities, variable)
+        unbias = 1 - self._power(self.beta_2, velocity.dtype)
+        return ops.sqrt(unbias) / (ops.sqrt(velocity) + self.epsilon)
+
+    def _published(self, gradient, variable):
+        momentum = self._average(self._momentums, variable, gradient, self.beta_1)
+        velocity = self._average(self._velocities, variable, ops.square(gradient), self.beta_2)
+        unbias_1 = 1 - self._power(self.beta_1, velocity.dtype)
+        unbias_2 = 1 - self._power(self.beta_2, velocity.dtype)
+        return 1 / (unbias_1 * (self.epsilon + ops.sqrt(velocity / unbias_2))), momentum
+
+    def _power(self, beta, dtype):
+        return ops.power(ops.cast(beta, dtype), ops.cast(self._step, dtype))
+
+
+@keras.saving.register_keras_serializable("langevin")
+class LRMSprop(_Published, keras.optimizers.RMSprop):
+    """L-RMSprop: d = g and P from v, the averaged square of the gradient.
+
+        v <- rho v + (1 - rho) g^2
+        theta <- theta - lr P g + sigma sqrt(lr P) xi
+
+        paper   P = 1 / (epsilon + sqrt(v))
+        keras   drift of keras.optimizers.RMSprop, P = 1 / sqrt(v + epsilon)
+
+    Where gradients vanish the paper's P is 1e6, Keras's 3162. P follows the gradient and no term
+    corrects for its divergence: even fully adapted, the variance can be twice the target's.
+
+    Args:
+        variant: "paper" (default) or "keras".
+        epsilon: None takes 1e-6 for "paper", as published, and Keras's 1e-7 for "keras".
+        learning_rate, rho, momentum and centered ("keras" only): as in `keras.optimizers.RMSprop`.
+        sigma, langevin_layers, noise_cap, seed: as in `langevin.Langevin`.
+        kwargs: any other argument of a Keras optimizer.
+
+    Source: Li et al., AAAI 2016; Bras, arXiv 2212.14718, and its published code.
+
+    >>> model.compile(langevin.LRMSprop(1e-3, sigma=1e-3), loss="mse")
+    """
+
+    _keras_only = ("momentum", "centered")
+
+    def __init__(
+        self, learning_rate=1e-3, sigma=1e-3, langevin_layers=None, variant="paper", epsilon=None,
+        **kwargs,
+    ):  # fmt: skip
+        super().__init__(
+            learning_rate=learning_rate, sigma=sigma, langevin_layers=langevin_layers,
+            variant=variant, epsilon=default_epsilon(epsilon, variant), **kwargs,
+        )  # fmt: skip
+
+    def preconditioner(self, variable):
+        velocity = self.state(self._velocities, variable)
+        if self.centered:
+            velocity = velocity - ops.square(self.state(self._average_gradients, variable))
+        return 1 / ops.sqrt(velocity + self.epsilon)
+
+    def _published(self, gradient, variable):
+        velocity = self._average(self._velocities, variable, ops.square(gradient), self.rho)
+        return 1 / (self.epsilon + ops.sqrt(velocity)), gradient
+
+
+@keras.saving.register_keras_serializable("langevin")
+class LAdadelta(_Published, keras.optimizers.Adadelta):
+    """L-Adadelta: d = g, P from the averaged squares of gradients, v, and of past steps, D.
+
+        v <- rho v + (1 - rho) g^2,     P = sqrt(D + epsilon) / sqrt(v + epsilon)
+        theta <- theta + s,     s = -lr P g + sigma sqrt(lr P) xi
+
+        paper   D <- rho D + (1 - rho) s^2
+        keras   drift of keras.optimizers.Adadelta, D <- rho D + (1 - rho) (P g)^2
+
+    P uses D before and v after the step. In the paper's update the noise feeds D, so that P is
+    25 to 177 times larger (lr 0.1, sigma 0.05): part of the gain is a larger step.
+
+    Args:
+        variant: "paper" (default) or "keras".
+        epsilon: None takes 1e-6 for "paper", as published, and Keras's 1e-7 for "keras".
+        learning_rate, rho: as in `keras.optimizers.Adadelta`.
+        sigma, langevin_layers, noise_cap, seed: as in `langevin.Langevin`.
+        kwargs: any other argument of a Keras optimizer.
+
+    Source: Bras, arXiv 2212.14718, and its published code.
+
+    >>> model.compile(langevin.LAdadelta(0.1, sigma=0.05), loss="mse")
+    """
+
+    def __init__(
+        self, learning_rate=1e-3, sigma=1e-3, langevin_layers=None, variant="paper", epsilon=None,
+        **kwargs,
+    ):  # fmt: skip
+        super().__init__(
+            learning_rate=learning_rate, sigma=sigma, langevin_layers=langevin_layers,
+            variant=variant, epsilon=default_epsilon(epsilon, variant), **kwargs,
+        )  # fmt: skip
+
+    def update_step(self, gradient, variable, learning_rate):
+        # D is read before the step overwrites it, for Keras's P and for the published one.
+        self._before = self.state(self._accumulated_delta_vars, variable)
+        super().update_step(gradient, variable, learning_rate)
+        self._before = None
+
+    def preconditioner(self, variable):
+        return self._ratio(self.state(self._accumulated_grads, variable))
+
+    def _published(self, gradient, variable):
+        squares = ops.square(gradient)
+        return self._ratio(self._average(self._accumulated_grads, variable, squares, self.rho)), gradient
+
+    def _published_step(self, gradient, variable, learning_rate):
+        step = super()._published_step(gradient, variable, learning_rate)
+        self._average(self._accumulated_delta_vars, variable, ops.square(step), self.rho)
+        return step
+
+    def _ratio(self, accumulated_grad):
+        return ops.sqrt(self._before + self.epsilon) / ops.sqrt(accumulated_grad + self.epsilon)
+
+
+def working_dtype(variable):
+    """The dtype noise is made in: the variable's, float32 at least."""
+    double = keras.backend.standardize_dtype(variable.dtype) == "float64"
+    return "float64" if double else "float32"
+
+
+def default_epsilon(epsilon, variant):
+    if epsilon is None:
+        return 1e-7 if variant == "keras" else 1e-6
+    check_number("epsilon", epsilon, positive=True)
+    return epsilon
+
+
+def check_number(argument, value, positive=False, hint=""):
+    """ValueError unless `value` is a finite number, >= 0 or, if `positive`, > 0."""
+    number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    if not number or not math.isfinite(value) or value < 0 or (positive and value == 0):
+        bound = "> 0" if positive else ">= 0"
+        raise ValueError(f"`{argument}` must be a finite number {bound}{hint}. Received: {value!r}")

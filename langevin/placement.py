@@ -1,0 +1,128 @@
+"""Which layers get noise: one pure function from variable paths and a choice to positions.
+
+A layer is a variable path without its last part, in the order of `trainable_variables`, so layer
+0 is nearest the input.  A layer without a kernel (batch normalization) belongs to the one before
+it.  "Deepest" is the paper's word for the layers farthest from the loss: nearest the input.
+"""
+
+import numbers
+from collections.abc import Mapping, Sequence
+
+FORMS = (
+    "None (every layer), a fraction in (0, 1], a sequence of layer numbers or of exact layer "
+    "names, or a predicate on the variable's path"
+)
+
+
+def layers(paths):
+    """Group variable paths into layers: a list of (name, positions of its variables).
+
+    >>> layers(["dense/kernel", "dense/bias", "normalization/gamma", "dense_1/kernel"])
+    [('dense', [0, 1, 2]), ('dense_1', [3])]
+    """
+    owners = [path.rpartition("/")[0] or path for path in paths]
+    with_kernel = {
+        owner
+        for owner, path in zip(owners, paths)
+        if "/" not in path or path.endswith(("kernel", "embeddings"))
+    }
+    groups = {}
+    current = None
+    for position, owner in enumerate(owners):
+        if owner in with_kernel or current is None:
+            current = owner
+        groups.setdefault(current, []).append(position)
+    return list(groups.items())
+
+
+def choose(paths, choice):
+    """Positions, in `paths`, of the variables that get noise.
+
+    Args:
+        paths: the paths of the trainable variables, in order.
+        choice: `None` for all; a fraction f in (0, 1], the max(1, round(f n)) layers nearest the
+            input out of n; a sequence of layer numbers (0 nearest the input, negative from the
+            output) or of exact layer names (the last part of a layer's path, or all of it); a
+            predicate on the variable's path; or {"paths": [...]}, as a predicate is saved.
+
+    Returns: a sorted tuple of positions, never empty.
+
+    Raises:
+        ValueError: a choice of another form, out of range, unknown, ambiguous or empty.
+    """
+    groups = layers(paths)
+    if choice is None:
+        chosen = range(len(paths))
+    elif isinstance(choice, numbers.Real) and not isinstance(choice, bool):
+        if not 0 < choice <= 1:
+            raise ValueError(
+                "`langevin_layers` as a fraction must lie in (0, 1]; for layer numbers pass a "
+                f"list. Received: {choice!r}"
+            )
+        chosen = _members(groups, range(max(1, round(choice * len(groups)))))
+    elif callable(choice):
+        chosen = [position for position, path in enumerate(paths) if choice(path)]
+    elif isinstance(choice, Mapping) and set(choice) == {"paths"}:
+        missing = sorted(set(choice["paths"]) - set(paths))
+        if missing:
+            raise ValueError(
+                f"`langevin_layers` names variables that the model lacks: {missing}. "
+                f"It has: {list(paths)}"
+            )
+        chosen = [position for position, path in enumerate(paths) if path in choice["paths"]]
+    elif isinstance(choice, Sequence) and not isinstance(choice, str):
+        chosen = _members(groups, [_number(groups, item) for item in choice])
+    else:
+        raise ValueError(f"`langevin_layers` must be {FORMS}. Received: {choice!r}")
+    chosen = tuple(sorted(set(chosen)))
+    if not chosen:
+        raise ValueError(
+            f"`langevin_layers` chose no variable: {choice!r}. For no noise at all set sigma=0. "
+            f"Layers: {[name for name, _ in groups]}"
+        )
+    return chosen
+
+
+def _members(groups, indices):
+    return [position for index in indices for position in groups[index][1]]
+
+
+def _number(groups, item):
+    """The layer's index for a layer number or an exact layer name."""
+    names = [name for name, _ in groups]
+    if isinstance(item, numbers.Integral) and not isinstance(item, bool):
+        if not -len(groups) <= item < len(groups):
+            raise ValueError(
+                f"`langevin_layers` holds layer number {item}; the model has {len(groups)} "
+                f"layers, 0 to {len(groups) - 1}: {names}"
+            )
+        return item % len(groups)
+    if isinstance(item, str):
+        found = [i for i, name in enumerate(names) if name == item]
+        found = found or [i for i, name in enumerate(names) if name.rpartition("/")[2] == item]
+        if len(found) == 1:
+            return found[0]
+        problem = "names no layer" if not found else "names several layers, give the whole path"
+        raise ValueError(f"`langevin_layers`: {item!r} {problem}. Layers: {names}")
+    raise ValueError(f"`langevin_layers` must be {FORMS}. Received an item: {item!r}")
+
+
+def from_text(paths, choice):
+    """A run's choice as the optimizers take it: "shallowest 30 %", the paper's control, becomes
+    the numbers of the max(1, round(.3 n)) layers nearest the output; anything else stays."""
+    if not isinstance(choice, str):
+        return choice
+    percent = share(choice)
+    return list(range(-max(1, round(percent / 100 * len(layers(paths)))), 0))
+
+
+def share(text):
+    """The number in "shallowest 30 %"."""
+    word, _, rest = text.partition(" ")
+    number = rest.removesuffix("%").strip()
+    if word != "shallowest" or not number.isdecimal() or not 0 < int(number) <= 100:
+        raise ValueError(
+            "`langevin_layers` as text must be like 'shallowest 30 %', a whole percentage from 1 "
+            f"to 100. Received: {text!r}"
+        )
+    return int(number)

@@ -1,0 +1,448 @@
+"""Runs: what one is, grids of them, the store that keeps them, `train` and `sweep`.
+
+A run is a pure function of its settings, the backend and the data.  Its key is a hash of these;
+the store keeps one small JSON file a run, written whole and renamed into place.
+"""
+
+import contextlib
+import dataclasses
+import fcntl
+import functools
+import hashlib
+import itertools
+import json
+import multiprocessing
+import os
+import platform
+from concurrent import futures
+from importlib import metadata
+from pathlib import Path
+
+import keras
+import pandas as pd
+from tqdm.auto import tqdm
+
+from langevin import datasets, models, optimizers, placement, schedules, training
+
+# Raised by hand when the same settings come to mean another computation.
+SCHEMA = 1
+# Runs trained as one program: TensorFlow trains them one after another.
+GROUP_SIZE = 1
+# Runs at most that one process trains with one compiled program before others may help.
+UNIT = 5
+NAMED_DATA = (*datasets.LABELS, "digits")
+
+
+def _setting(default, kinds, expected, holds=lambda value: True):
+    """A field of `Run` with its default, its types, and its range in words and as a test."""
+    return dataclasses.field(default=default, metadata={"check": (kinds, expected, holds)})
+
+
+def _one_of(default, names):
+    return _setting(default, str, f"one of {', '.join(names)}", lambda value: value in names)
+
+
+def _number(default, expected, holds):
+    return _setting(default, (int, float), f"a number {expected}", holds)
+
+
+def _count(default, optional=False):
+    kinds = (int, type(None)) if optional else int
+    text = "a whole number >= 1" + (" or null" if optional else "")
+    return _setting(default, kinds, text, lambda value: value is None or value >= 1)
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """One training run, by its settings: JSON values only.
+
+    Args:
+        model: "dense"; see `langevin.models`.
+        depth: hidden layers of a dense model, the output not counted.
+        dataset: "mnist", "cifar10", "cifar100", "digits" or a path ending in .npz.
+        train_size: how many of the first training images to use; None for all.
+        validation: measure on the last 10,000 training images, and train on the others, instead
+            of the test set: for choosing hyper-parameters.
+        optimizer: "sgd", "adam", "rmsprop" or "adadelta".
+        variant: "paper" or "keras"; see `langevin.optimizers`.
+        epsilon: the optimizer's; None for the variant's own.
+        learning_rate: at the start.
+        sigma: the noise's scale at the start; 0 is the plain optimizer, whatever comes next.
+        langevin_layers: as for the optimizers, without predicates, or "shallowest 30 %".
+        noise_cap: upper bound of P inside the noise.
+        noise_start, noise_stop: the noise's window, in fractions of all steps.
+        schedule: "drop", "inverse" or "constant"; see `langevin.schedules.values`.
+        initializer: name of a Keras initializer, for every kernel.
+        epochs, batch_size, seed: whole numbers.
+
+    Raises:
+        ValueError: a setting of another type or out of its range, named with what was expected.
+
+    >>> run = langevin.Run(model="dense", depth=30, sigma=1e-3, langevin_layers=0.3, seed=0)
+    """
+
+    model: str = _one_of("dense", tuple(models.BUILDERS))
+    depth: int = _count(3)
+    dataset: str = _setting(
+        "mnist", str, f"one of {', '.join(NAMED_DATA)} or a path ending in .npz",
+        lambda value: value in NAMED_DATA or value.endswith(".npz"),
+    )  # fmt: skip
+    train_size: int | None = _count(None, optional=True)
+    validation: bool = _setting(False, bool, "true or false")
+    optimizer: str = _one_of("adam", tuple(training.OPTIMIZERS))
+    variant: str = _one_of("paper", optimizers.VARIANTS)
+    epsilon: float | None = _setting(
+        None, (int, float, type(None)), "a number > 0 or null", lambda v: v is None or v > 0
+    )
+    learning_rate: float = _number(1e-3, "> 0", lambda value: value > 0)
+    sigma: float = _number(0.0, ">= 0", lambda value: value >= 0)
+    langevin_layers: float | str | tuple | None = _setting(
+        None, (int, float, str, list, tuple, type(None)),
+        "null, a fraction in (0, 1], a list of layer numbers or names, or 'shallowest 30 %'",
+        lambda value: not isinstance(value, (int, float)) or 0 < value <= 1,
+    )  # fmt: skip
+    noise_cap: float | None = _setting(
+        None, (int, float, type(None)), "a number > 0 or null", lambda v: v is None or v > 0
+    )
+    noise_start: float = _number(0.0, "in [0, 1]", lambda value: 0 <= value <= 1)
+    noise_stop: float = _number(1.0, "in [0, 1]", lambda value: 0 <= value <= 1)
+    schedule: str = _one_of("drop", schedules.NAMES)
+    initializer: str = _setting(
+        "glorot_uniform", str, "the name of a Keras initializer",
+        lambda value: callable(getattr(keras.initializers, value, None)),
+    )  # fmt: skip
+    epochs: int = _count(20)
+    batch_size: int = _count(512)
+    seed: int = _setting(
+        0, int, "a whole number in [0, 2**31)", lambda value: 0 <= value < 2**31
+    )  # fmt: skip
+
+    def __post_init__(self):
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            kinds, expected, holds = field.metadata["check"]
+            flag = isinstance(value, bool) and kinds is not bool
+            if flag or not isinstance(value, kinds) or value != value or not holds(value):
+                raise ValueError(f"`{field.name}` must be {expected}. Received: {value!r}")
+        # One run, one spelling: what says the same compares equal and has the same key.
+        layers = self.langevin_layers
+        if isinstance(layers, str):
+            placement.share(layers)
+        self._set(langevin_layers=tuple(layers) if isinstance(layers, list) else layers)
+        if layers == 1:
+            self._set(langevin_layers=None)
+        if self.sigma == 0:
+            self._set(langevin_layers=None, noise_cap=None, noise_start=0.0, noise_stop=1.0)
+        for name in ("learning_rate", "sigma", "noise_start", "noise_stop"):
+            self._set(**{name: float(getattr(self, name))})
+
+    def _set(self, **settings):
+        for name, value in settings.items():
+            object.__setattr__(self, name, value)
+
+    def settings(self):
+        """The settings as JSON values, in order."""
+        values = ((f.name, getattr(self, f.name)) for f in dataclasses.fields(self))
+        return {name: list(v) if isinstance(v, tuple) else v for name, v in values}
+
+    def program(self):
+        """The run that stands for all runs which differ from this one only in data."""
+        return dataclasses.replace(
+            self, seed=0, epochs=1, initializer="glorot_uniform", learning_rate=1.0,
+            schedule="constant", sigma=float(self.sigma > 0), noise_start=0.0, noise_stop=1.0,
+        )  # fmt: skip
+
+    def layers_text(self):
+        """`langevin_layers` in the paper's words."""
+        layers = self.langevin_layers
+        if layers is None:
+            return "all"
+        if isinstance(layers, float):
+            return f"deepest {100 * layers:g} %"
+        return layers if isinstance(layers, str) else ", ".join(map(str, layers))
+
+
+def grid(blocks):
+    """Runs from a profile's blocks.
+
+    A block maps settings to a value or to a list of values, and stands for all combinations;
+    `seeds: n` is short for the seeds 0 to n - 1; a list of layers is written as a list in a list.
+    A run that several blocks name comes once, the order is that of first mention.
+
+    Raises:
+        ValueError: a name that is no setting, or what `Run` raises.
+    """
+    names = [field.name for field in dataclasses.fields(Run)]
+    runs = {}
+    for block in blocks:
+        axes = dict(block)
+        if "seeds" in axes:
+            axes["seed"] = list(range(axes.pop("seeds")))
+        unknown = sorted(set(axes) - set(names))
+        if unknown:
+            raise ValueError(f"A block of runs has {unknown}; a run's settings are {names}")
+        values = [value if isinstance(value, list) else [value] for value in axes.values()]
+        for combination in itertools.product(*values):
+            runs[Run(**dict(zip(axes, combination)))] = None
+    return list(runs)
+
+
+class Store:
+    """A folder of finished runs, one JSON file each, and of checkpoints of unfinished ones.
+
+    Args:
+        folder: where new runs are written.
+        also: folders that are only read; each is searched with its subfolders.
+    """
+
+    def __init__(self, folder, also=()):
+        self.folder = Path(folder)
+        self.also = tuple(Path(other) for other in also)
+
+    def find(self, key):
+        """The run's file, or None."""
+        for folder in (self.folder, *self.also):
+            if (found := folder / f"{key}.json").exists():
+                return found
+        return next((f for folder in self.also for f in folder.rglob(f"{key}.json")), None)
+
+    def load(self, key):
+        """The run's record.
+
+        Raises:
+            ValueError: a file that is not one, named, with what to do.
+        """
+        path = self.find(key)
+        try:
+            record = json.loads(path.read_text())
+            if record["key"] != key:
+                raise KeyError(f"key {record['key']}")
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(
+                f"{path} is not the record of run {key} ({error}). Delete it to train it again."
+            ) from error
+        return record
+
+    def save(self, record):
+        """Write a record whole, then rename it into place."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path = self.folder / f"{record['key']}.json"
+        part = path.with_name(f".{path.name}.{os.getpid()}.part")
+        part.write_text(_compact(record))
+        part.replace(path)
+
+    def checkpoint(self, key):
+        """Where the run's checkpoint is kept while it trains."""
+        return self.folder / "checkpoints" / f"{key}.npz"
+
+
+def _compact(record):
+    """JSON with one line a column of the history, to be read and compared."""
+    *head, (last, history) = record.items()
+    lines = [f" {json.dumps(name)}: {json.dumps(value)}" for name, value in head]
+    columns = [f"  {json.dumps(name)}: {json.dumps(value)}" for name, value in history.items()]
+    lines.append(f" {json.dumps(last)}: {{\n" + ",\n".join(columns) + "\n }")
+    return "{\n" + ",\n".join(lines) + "\n}\n"
+
+
+@functools.lru_cache(maxsize=2)
+def data_of(name, train_size, validation):
+    """The images of the runs with these settings."""
+    dataset = datasets.load(name)
+    if validation:
+        dataset = datasets.validation_split(dataset)
+    return dataset if train_size is None else datasets.subset(dataset, train_size)
+
+
+def dataset_of(run):
+    return data_of(run.dataset, run.train_size, run.validation)
+
+
+def key_of(run):
+    """The name under which a run is stored: a hash of all that its numbers follow from.
+
+    Settings at their default are left out, so that a new setting leaves old keys as they were.
+    """
+    defaults = {field.name: field.default for field in dataclasses.fields(Run)}
+    settings = {k: v for k, v in run.settings().items() if v != defaults[k]}
+    facts = [settings, SCHEMA, keras.backend.backend(), dataset_of(run).hash, GROUP_SIZE]
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def device():
+    """The kind of device that runs train on, such as "cpu" or "NVIDIA H100"."""
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        for gpu in tf.config.list_physical_devices("GPU"):
+            return tf.config.experimental.get_device_details(gpu).get("device_name", "gpu")
+        return "cpu"
+    import jax
+
+    return jax.devices()[0].device_kind
+
+
+def _record(run, store):
+    """Train a run; its record."""
+    dataset, key = dataset_of(run), key_of(run)
+    rows = training.fit(run, dataset, checkpoint=store and store.checkpoint(key))
+    packages = ("keras", keras.backend.backend(), "numpy")
+    return {
+        "key": key,
+        "run": run.settings(),
+        "backend": keras.backend.backend(),
+        "device": device(),
+        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+        "versions": {"python": platform.python_version(), **{p: _version(p) for p in packages}},
+        "dataset_label": dataset.label,
+        "data_hash": dataset.hash,
+        "classes": dataset.classes,
+        "group_size": GROUP_SIZE,
+        "history": {name: [row[name] for row in rows] for name in rows[0]},
+    }
+
+
+def _version(package):
+    with contextlib.suppress(metadata.PackageNotFoundError):
+        return metadata.version(package)
+    return __import__(package).__version__
+
+
+def frame(records):
+    """Records as one tidy frame, one row an epoch, every setting a column."""
+    parts = []
+    for record in records:
+        facts = {**record["run"], "langevin_layers": Run(**record["run"]).layers_text()}
+        same = ("key", "backend", "device", "dataset_label", "data_hash", "classes", "group_size")
+        facts |= {name: record[name] for name in same}
+        history = pd.DataFrame(record["history"])
+        history["kernel_sd"] = [tuple(sds) for sds in history["kernel_sd"]]
+        parts.append(pd.DataFrame([facts] * len(history)).join(history))
+    return pd.concat(parts, ignore_index=True)
+
+
+def train(run):
+    """Train one run here and now, stored nowhere.
+
+    Returns: a tidy pandas frame, one row an epoch (0 is before training): the run's settings,
+        loss and accuracy on the first 10,000 training images, val_loss, val_accuracy, kernel_sd
+        (tuple, one number a layer), seconds, compile_seconds, diverged, backend, device, key.
+    """
+    return frame([_record(run, None)])
+
+
+def root():
+    """The folder of this project: above the module if the notebooks are there, else the current."""
+    above = Path(__file__).resolve().parent.parent
+    return above if (above / "notebooks").is_dir() else Path.cwd()
+
+
+def sweep(runs, store=None, executor=None):
+    """Train many runs, each once: stored ones are read, missing ones trained and stored.
+
+    Args:
+        runs: `Run`s, in any order; those that share a program are trained one after another.
+        store: a `Store` or a folder; `.runs` of this project by default.
+        executor: a `concurrent.futures` executor whose processes train, such as `workers(2)`;
+            all they share is the store's folder.  By default this process trains, or as many
+            workers as the environment variable `LANGEVIN_WORKERS` says.
+
+    Returns: the frame of `train` for all the runs, in the order given.
+
+    Says first what it will do and where.  Finished runs are kept at once; an interrupted one goes
+    on from its last checkpoint when the sweep is called again.
+    """
+    runs = list(runs)
+    store = store if isinstance(store, Store) else Store(store or root() / ".runs")
+    keys = [key_of(run) for run in runs]
+    missing = {key: run for key, run in zip(keys, runs) if store.find(key) is None}
+    print(_announcement(runs, missing), flush=True)
+    if missing:
+        count = int(os.environ.get("LANGEVIN_WORKERS", 1))
+        own = workers(count) if executor is None and count > 1 else contextlib.nullcontext(executor)
+        with tqdm(total=len(missing), unit="run") as bar, one_gpu_at_a_time(), own as pool:
+            _train_missing(missing, store, pool, bar)
+    return frame([store.load(key) for key in keys])
+
+
+def _announcement(runs, missing):
+    labels = sorted({dataset_of(run).label for run in runs})
+    todo = f"{len(missing)} to train" if missing else "none to train"
+    return (
+        f"{len(runs)} runs on {', '.join(labels)}: {len(runs) - len(missing)} stored, {todo}. "
+        f"Backend {keras.backend.backend()}, device {device()}, group size {GROUP_SIZE}."
+    )
+
+
+def _train_missing(missing, store, pool, bar):
+    units = _units(missing.values())
+    if pool is None:
+        for run in itertools.chain.from_iterable(units):
+            store.save(_record(run, store))
+            bar.update()
+        return
+    waiting = {pool.submit(_train_unit, unit, store) for unit in units}
+    try:
+        while waiting:
+            done, waiting = futures.wait(waiting, 1.0, futures.FIRST_COMPLETED)
+            for future in done:
+                future.result()
+            bar.update(sum((store.folder / f"{key}.json").exists() for key in missing) - bar.n)
+    finally:
+        for future in waiting:
+            future.cancel()
+
+
+def _train_unit(unit, store):
+    """What an executor's process does: train runs that share a program, keep each at once."""
+    for run in unit:
+        if store.find(key_of(run)) is None:
+            store.save(_record(run, store))
+
+
+def _units(runs):
+    """Runs grouped by the program they share, at most `UNIT` in a group.  The first seeds of all
+    settings come first, so that a sweep cut short can be drawn; among them the longest."""
+    programs = {}
+    for run in runs:
+        programs.setdefault(run.program(), []).append(run)
+    units = [group[i : i + UNIT] for group in programs.values() for i in range(0, len(group), UNIT)]
+    return sorted(units, key=lambda unit: (unit[0].seed, -sum(r.depth * r.epochs for r in unit)))
+
+
+@contextlib.contextmanager
+def workers(count):
+    """An executor of `count` processes of one thread each: on a CPU, where the small products of
+    deep narrow networks gain little from more threads, they train most runs an hour.  A run's
+    numbers are the same to the bit."""
+    context = multiprocessing.get_context("spawn")
+    pool = futures.ProcessPoolExecutor(count, mp_context=context, initializer=_one_thread)
+    try:
+        yield pool
+    except BaseException:
+        for process in multiprocessing.active_children():
+            process.terminate()
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _one_thread():
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        tf.config.threading.set_intra_op_parallelism_threads(1)
+        tf.config.threading.set_inter_op_parallelism_threads(1)
+
+
+@contextlib.contextmanager
+def one_gpu_at_a_time():
+    """Wait until no other process of this project trains on the GPU; on a CPU, do not wait."""
+    if device() == "cpu":
+        yield
+        return
+    lock = root() / ".runs" / "gpu.lock"
+    lock.parent.mkdir(exist_ok=True)
+    with lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

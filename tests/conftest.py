@@ -1,0 +1,21 @@
+"""One set of tests for both backends: `KERAS_BACKEND=tensorflow` (default) or `jax`.
+
+What only one backend has is in files of its name, which the other does not collect.
+"""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+
+import keras  # noqa: E402
+
+if keras.backend.backend() == "tensorflow":
+    import tensorflow as tf
+
+    # Two devices on any machine, for MirroredStrategy; to be set before the first tensor.
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+    collect_ignore_glob = ["*_jax.py"]
+else:
+    collect_ignore_glob = ["*_tensorflow.py"]

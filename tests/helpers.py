@@ -1,0 +1,248 @@
+"""What the optimizer tests share: the list of optimizers, drivers for both backends, law checks.
+
+Every check compares with an exact law.  Its band is five standard errors: se(mean) = sd / sqrt(n),
+se(variance) = variance sqrt(2 / (n - 1)) (Gaussian numbers), se(correlation) = 1 / sqrt(n); a
+Kolmogorov-Smirnov p-value must exceed 5.7e-7, the two-sided tail beyond five.
+"""
+
+import functools
+import os
+import pathlib
+import subprocess
+import sys
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+import restatement
+import scipy.stats
+from keras import ops
+
+import langevin
+
+BACKEND = keras.backend.backend()
+BAND = 5.0
+TAIL = 2 * scipy.stats.norm.sf(BAND)
+
+
+@keras.saving.register_keras_serializable("tests")
+class LNadam(langevin.Langevin, keras.optimizers.Nadam):
+    """The example of `langevin.Langevin`: one written with the mixin."""
+
+    def preconditioner(self, variable):
+        velocity = self.state(self._velocities, variable)
+        unbias = 1 - self.beta_2 ** ops.cast(self.iterations + 1, velocity.dtype)
+        return 1 / (ops.sqrt(velocity / unbias) + self.epsilon)
+
+
+@dataclass(frozen=True)
+class Case:
+    """An optimizer under test, its plain Keras counterpart and its restatement in NumPy."""
+
+    optimizer: type
+    plain: type
+    variant: str | None
+    rule: type
+
+    def __call__(self, learning_rate=0.01, seed=7, **arguments):
+        if self.variant is not None:
+            arguments["variant"] = self.variant
+        return self.optimizer(learning_rate=learning_rate, seed=seed, **arguments)
+
+    def __str__(self):
+        return f"{self.optimizer.__name__}-{self.variant or 'mixin'}"
+
+
+OPTIMIZERS = [
+    Case(langevin.LSGD, keras.optimizers.SGD, "paper", restatement.SGD),
+    Case(langevin.LSGD, keras.optimizers.SGD, "keras", restatement.SGD),
+    Case(langevin.LAdam, keras.optimizers.Adam, "paper", restatement.PaperAdam),
+    Case(langevin.LAdam, keras.optimizers.Adam, "keras", restatement.KerasAdam),
+    Case(langevin.LRMSprop, keras.optimizers.RMSprop, "paper", restatement.PaperRMSprop),
+    Case(langevin.LRMSprop, keras.optimizers.RMSprop, "keras", restatement.KerasRMSprop),
+    Case(langevin.LAdadelta, keras.optimizers.Adadelta, "paper", restatement.PaperAdadelta),
+    Case(langevin.LAdadelta, keras.optimizers.Adadelta, "keras", restatement.KerasAdadelta),
+    Case(LNadam, keras.optimizers.Nadam, None, restatement.Nadam),
+]
+PAPER = [case for case in OPTIMIZERS if case.variant == "paper"]
+KERAS = [case for case in OPTIMIZERS if case.variant != "paper"]
+ADAPTIVE = [case for case in OPTIMIZERS if case.rule is not restatement.SGD]
+BY_NAME = {str(case): case for case in OPTIMIZERS}
+
+
+# Drivers
+
+
+def variables_of(*values, dtype="float32"):
+    return [keras.Variable(value, dtype=dtype, name=f"w{i}") for i, value in enumerate(values)]
+
+
+def numpy_of(variables):
+    return [np.array(ops.convert_to_tensor(variable)) for variable in variables]
+
+
+def steps(optimizer, variables, gradient, n):
+    """n compiled updates; gradient(values, step) gives the list of gradients."""
+    optimizer.build(variables)
+    (_steps_tensorflow if BACKEND == "tensorflow" else _steps_jax)(optimizer, variables, gradient, n)
+    return numpy_of(variables)
+
+
+def _steps_tensorflow(optimizer, variables, gradient, n, **options):
+    import tensorflow as tf
+
+    def body(step):
+        optimizer.apply(gradient([v.value for v in variables], step), variables)
+        return step + 1
+
+    @tf.function(autograph=False, **options)
+    def run():
+        tf.while_loop(lambda step: step < n, body, [tf.constant(0)], parallel_iterations=1)
+
+    run()
+
+
+def _steps_jax(optimizer, variables, gradient, n):
+    import jax
+
+    @jax.jit
+    def run(values, slots):
+        def body(state, step):
+            return optimizer.stateless_apply(state[1], gradient(state[0], step), state[0]), None
+
+        return jax.lax.scan(body, (values, slots), jax.numpy.arange(n))[0]
+
+    everything = run([v.value for v in variables], [v.value for v in optimizer.variables])
+    for group, values in zip((variables, optimizer.variables), everything, strict=True):
+        for variable, value in zip(group, values, strict=True):
+            variable.assign(value)
+
+
+def stateless_normal(seed, step, shape):
+    """Noise for gradients, from the backend's own generator."""
+    if BACKEND == "tensorflow":
+        import tensorflow as tf
+
+        return tf.random.stateless_normal(shape, tf.stack([tf.constant(seed), step]))
+    import jax
+
+    return jax.random.normal(jax.random.fold_in(jax.random.key(seed), step), shape)
+
+
+def path_of(optimizer, gradients, start=None, dtype="float32"):
+    """Where one variable is before and after each update, eagerly: (len(gradients) + 1, n)."""
+    start = np.zeros(gradients[0].shape) if start is None else start
+    [variable] = variables_of(start, dtype=dtype)
+    optimizer.build([variable])
+    path = numpy_of([variable])
+    for gradient in gradients:
+        optimizer.apply([ops.convert_to_tensor(gradient, dtype=dtype)], [variable])
+        path += numpy_of([variable])
+    return np.stack(path).astype("float64")
+
+
+@functools.cache
+def gradients_of(n, count, seed=0, scale=0.3):
+    """Gradients of sizes from about scale / 10 to scale * 10, so that P varies between weights."""
+    generator = np.random.default_rng(seed)
+    sizes = scale * np.exp(generator.normal(size=n))
+    return [(sizes * generator.normal(size=n)).astype("float32") for _ in range(count)]
+
+
+class Weights(keras.layers.Layer):
+    """A layer whose output is its weights: with `linear_loss` their gradient is the target."""
+
+    def __init__(self, n, **kwargs):
+        super().__init__(**kwargs)
+        self.w = self.add_weight(shape=(n,), initializer="zeros", name="kernel")
+
+    def call(self, inputs):
+        return ops.zeros_like(inputs[:, :1]) + self.w
+
+
+def linear_loss(target, output):
+    return ops.sum(target * ops.cast(output, target.dtype), axis=-1)
+
+
+def fit_path(optimizer, gradients, rows=2, **compile_arguments):
+    """`path_of` by way of `compile` and `fit`, a batch of `rows` equal rows an update."""
+    n = len(gradients[0])
+    model = keras.Sequential([keras.Input((1,)), Weights(n)])
+    model.compile(optimizer, loss=linear_loss, **compile_arguments)
+    [variable] = model.trainable_variables
+    path = numpy_of([variable])
+    for gradient in gradients:
+        targets = np.tile(gradient, (rows, 1))
+        model.fit(np.zeros((rows, 1), "float32"), targets, batch_size=rows, verbose=0)
+        path += numpy_of([variable])
+    return np.stack(path).astype("float64")
+
+
+def run_python(script, *arguments, **environment):
+    """Runs a script of this folder in a fresh process; returns what it printed."""
+    here = pathlib.Path(__file__).parent
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(here), str(here.parent)]), **environment}
+    command = [sys.executable, "-c", script, *map(str, arguments)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+# Checks
+
+
+def assert_mean(sample, mean, variance):
+    bias = np.mean(sample) - mean
+    assert abs(bias) < BAND * np.sqrt(variance / sample.size), f"mean off by {bias}"
+
+
+def assert_variance(sample, variance, mean=None):
+    """About its own mean, or about a known one."""
+    found = np.var(sample) if mean is None else np.mean((sample - mean) ** 2)
+    error = np.sqrt(2 / (sample.size - 1))
+    assert abs(found / variance - 1) < BAND * error, f"variance {found}, expected {variance}"
+
+
+def assert_normal(sample, mean=0.0, variance=1.0):
+    sample = np.asarray(sample, "float64").ravel()
+    assert_mean(sample, mean, variance)
+    assert_variance(sample, variance)
+    p = scipy.stats.kstest((sample - mean) / np.sqrt(variance), "norm", mode="asymp").pvalue
+    assert p > TAIL, f"not a normal law: p = {p}"
+
+
+def assert_uncorrelated(one, other):
+    one, other = np.ravel(one).astype("float64"), np.ravel(other).astype("float64")
+    correlation = np.corrcoef(one, other)[0, 1]
+    assert abs(correlation) < BAND / np.sqrt(one.size), f"correlation {correlation}"
+
+
+def standardized(case, path, gradients, rates, sigmas, cap=np.inf, weight_decay=0.0, **hyper):
+    """z = (new - old - drift) / (sigma sqrt(lr P)) of every step, from the float64 restatement."""
+    rule, zs = case.rule(**hyper), []
+    for old, new, gradient, rate, sigma in zip(
+        path, path[1:], gradients, np.broadcast_to(rates, len(gradients)),
+        np.broadcast_to(sigmas, len(gradients)), strict=False,
+    ):  # fmt: skip
+        preconditioner, drift = rule.step(np.asarray(gradient, "float64"), float(rate))
+        drift = drift - rate * weight_decay * old
+        rule.moved(new - old)
+        zs.append((new - old - drift) / (sigma * np.sqrt(rate * np.minimum(preconditioner, cap))))
+    return zs
+
+
+def assert_one_step_law(case, path, gradients, rates, sigmas, at=None, **options):
+    """Every z is N(0, 1), or those of the steps `at`, and no two steps are correlated."""
+    zs = standardized(case, path, gradients, rates, sigmas, **options)
+    zs = zs if at is None else [zs[t - 1] for t in at]
+    for z in zs:
+        assert_normal(z)
+    for one, other in zip(zs, zs[1:], strict=False):
+        assert_uncorrelated(one, other)
+    return zs
+
+
+def assert_equal(one, other):
+    """To the bit."""
+    for a, b in zip(one, other, strict=True):
+        np.testing.assert_array_equal(a, b, strict=True)
