@@ -9,13 +9,14 @@ NOTEBOOKS := $(basename $(notdir $(wildcard notebooks/*.ipynb)))
 
 RUN := .venv/bin/python -m langevin
 FLAGS = $(if $(PROFILE),--profile $(PROFILE)) $(if $(filter-out 0,$(FRESH)),--fresh) $(ARGS)
-OPTIMIZER_TESTS := tests/test_noise.py tests/test_optimizers.py tests/test_placement.py
+PYTEST := python -m pytest -n 2 --dist worksteal
+OPTIMIZER_TESTS := tests/test_{laws,noise,optimizers,placement,schedules}.py
 
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
-	@$(if $(NOTEBOOKS),printf '  make %-13s draw the figures of this notebook alone\n' $(NOTEBOOKS))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@$(if $(NOTEBOOKS),printf '  make %-15s draw the figures of this notebook alone\n' $(NOTEBOOKS))
 	@echo 'PROFILE=smoke|quick|paper  scale of the figures (paper where a GPU is found, else quick)'
 	@echo 'FRESH=1  train again what is stored    ARGS="…"  more arguments    PYTHON=…  for .venv'
 
@@ -38,11 +39,12 @@ lab: .venv/.ready  ## open the notebooks in JupyterLab
 test test-lowest: export OMP_NUM_THREADS = 1
 test test-lowest: export TF_NUM_INTRAOP_THREADS = 1
 
-test: lint  ## lint, then every test; the notebooks run in the smoke profile
-	.venv/bin/python -m pytest -n 2 --dist worksteal $(ARGS)
+test: lint  ## lint, then every test: both backends, and every notebook in the smoke profile
+	KERAS_BACKEND=jax .venv/bin/$(PYTEST) $(OPTIMIZER_TESTS) $(wildcard tests/test_*_jax.py)
+	.venv/bin/$(PYTEST)
 
 test-lowest: .venv-lowest/.ready  ## the optimizers' tests on the lowest versions of everything
-	.venv-lowest/bin/python -m pytest -n 2 --dist worksteal $(OPTIMIZER_TESTS) $(ARGS)
+	.venv-lowest/bin/$(PYTEST) $(OPTIMIZER_TESTS) $(wildcard tests/test_optimizers_tensorflow.py)
 
 lint: .venv/.ready  ## look for mistakes in the code and in the notebooks
 	.venv/bin/ruff check
@@ -91,7 +93,7 @@ USABLE := import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info 
 	fi; \
 	echo "Making $(@D) with $$($$python -V): $(extras). A few minutes, 3 GB; with cuda more."; \
 	$$python -m venv $(@D); \
-	$(@D)/bin/python -m pip install -qq --disable-pip-version-check --no-compile \
+	$(@D)/bin/python -m pip install -qq --disable-pip-version-check \
 	  --constraint $(filter %.lock,$^) --editable '.[$(extras)]'; \
 	touch $@; \
 	echo "$(@D) is ready after $$SECONDS s."

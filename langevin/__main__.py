@@ -19,8 +19,17 @@ def main(arguments=None):
         command.add_argument("--only", nargs="+", metavar="NOTEBOOK", help="these notebooks alone")
         command.add_argument("--seeds", type=int, metavar="N", help="the first N seeds alone")
         command.add_argument("--workers", type=int, default=1, help="processes to train in")
+    command = commands.add_parser("figures", help="execute the notebooks, draw the figures")
+    command.add_argument("--profile", choices=profiles.NAMES, help="default: by the device")
+    command.add_argument("--only", nargs="+", metavar="NOTEBOOK", help="these notebooks alone")
+    command.add_argument("--fresh", action="store_true", help="train again what is stored")
     options = parser.parse_args(arguments)
-    {"list": list_runs, "train": train, "show": show}[options.command](options)
+    try:
+        return COMMANDS[options.command](options)
+    except (ValueError, OSError) as error:
+        return f"{type(error).__name__}: {error}"
+    except KeyboardInterrupt:
+        return "Interrupted. Finished runs are kept; the same command goes on from there."
 
 
 def _studies(options):
@@ -55,6 +64,15 @@ def show(options):
             varied = [name for name in last if last[name].nunique() > 1 or name == "val_accuracy"]
             print(last[varied].to_string(index=False))
 
+
+def figures(options):
+    # Papermill and Jupyter are needed here alone.
+    from langevin import pipeline
+
+    return 0 if pipeline.figures(options.profile, options.only, options.fresh) else 1
+
+
+COMMANDS = {"list": list_runs, "train": train, "show": show, "figures": figures}
 
 if __name__ == "__main__":
     sys.exit(main())

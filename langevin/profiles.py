@@ -6,6 +6,7 @@ it into runs by the same functions.
 
 import yaml
 
+from langevin import datasets
 from langevin.runs import Store, grid, root
 
 NAMES = ("smoke", "quick", "paper")
@@ -50,3 +51,33 @@ def store(profile, notebook):
         return Store(root() / ".runs")
     recorded = root() / "figures" / "paper" / "runs"
     return Store(recorded / notebook, also=[recorded])
+
+
+def notebook_path(notebook):
+    return root() / "notebooks" / f"{notebook}.ipynb"
+
+
+def forget(profile):
+    """Remove the runs of `.runs`, so that they are trained again; recorded runs are never touched."""
+    for path in (root() / ".runs").glob("*.json"):
+        path.unlink()
+
+
+def available(profile, blocks):
+    """The blocks with data that can be had here: without it `quick` falls back to digits.
+
+    Raises:
+        DataUnavailable: at paper scale, which never falls back.
+    """
+    blocks = list(blocks)
+    for place, block in enumerate(blocks):
+        named = block.get("dataset", "mnist")
+        try:
+            datasets.load(named)
+        except datasets.DataUnavailable as error:
+            if profile == "paper":
+                raise
+            print(f"{error}\n*** scikit-learn's digits instead of {named}: not the paper's data. ***")
+            fallback = {"dataset": "digits", "batch_size": 64, "train_size": None}
+            blocks[place] = {**block, **fallback}
+    return blocks

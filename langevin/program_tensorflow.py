@@ -1,6 +1,5 @@
 """The compiled part of training on TensorFlow: one traced epoch serves run after run."""
 
-import functools
 
 import numpy as np
 import tensorflow as tf

@@ -337,7 +337,7 @@ def root():
     return above if (above / "notebooks").is_dir() else Path.cwd()
 
 
-def sweep(runs, store=None, executor=None):
+def sweep(runs, store=None, executor=None, train=True):
     """Train many runs, each once: stored ones are read, missing ones trained and stored.
 
     Args:
@@ -346,6 +346,7 @@ def sweep(runs, store=None, executor=None):
         executor: a `concurrent.futures` executor whose processes train, such as `workers(2)`;
             all they share is the store's folder.  By default this process trains, or as many
             workers as the environment variable `LANGEVIN_WORKERS` says.
+        train: if False, nothing is trained and missing runs are left out, and named.
 
     Returns: the frame of `train` for all the runs, in the order given.
 
@@ -357,12 +358,30 @@ def sweep(runs, store=None, executor=None):
     keys = [key_of(run) for run in runs]
     missing = {key: run for key, run in zip(keys, runs) if store.find(key) is None}
     print(_announcement(runs, missing), flush=True)
-    if missing:
+    if missing and not train:
+        print(_summary(missing.values()), flush=True)
+        keys = [key for key in keys if key not in missing]
+    elif missing:
         count = int(os.environ.get("LANGEVIN_WORKERS", 1))
         own = workers(count) if executor is None and count > 1 else contextlib.nullcontext(executor)
         with tqdm(total=len(missing), unit="run") as bar, one_gpu_at_a_time(), own as pool:
             _train_missing(missing, store, pool, bar)
+    if not keys:
+        raise ValueError("None of these runs is stored, and train=False: there is nothing to show.")
     return frame([store.load(key) for key in keys])
+
+
+def _summary(runs):
+    """The missing runs, a line a setting, with the seeds that are missing."""
+    seeds = {}
+    for run in runs:
+        seeds.setdefault(dataclasses.replace(run, seed=0), []).append(run.seed)
+    lines = [
+        f"  {run.model}-{run.depth} {run.optimizer} sigma {run.sigma:g} ({run.layers_text()}), "
+        f"lr {run.learning_rate:g}, {run.initializer}: {len(missing)} seeds of {run.epochs} epochs"
+        for run, missing in seeds.items()
+    ]
+    return "Not recorded, and left out:\n" + "\n".join(lines)
 
 
 def _announcement(runs, missing):

@@ -18,4 +18,13 @@ if keras.backend.backend() == "tensorflow":
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
     collect_ignore_glob = ["*_jax.py"]
 else:
+    import tempfile
+
+    import jax
+
+    # Many tests compile the same program; the folder lives as long as this process.
+    folder = tempfile.TemporaryDirectory(prefix="langevin-tests-")
+    jax.config.update("jax_compilation_cache_dir", folder.name)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
     collect_ignore_glob = ["*_tensorflow.py"]

@@ -78,24 +78,25 @@ def variables_of(*values, dtype="float32"):
 
 
 def numpy_of(variables):
-    return [np.array(ops.convert_to_tensor(variable)) for variable in variables]
+    return [np.asarray(ops.convert_to_tensor(variable)).copy() for variable in variables]
 
 
 def steps(optimizer, variables, gradient, n):
     """n compiled updates; gradient(values, step) gives the list of gradients."""
     optimizer.build(variables)
-    (_steps_tensorflow if BACKEND == "tensorflow" else _steps_jax)(optimizer, variables, gradient, n)
+    run = _steps_tensorflow if BACKEND == "tensorflow" else _steps_jax
+    run(optimizer, variables, gradient, n)
     return numpy_of(variables)
 
 
-def _steps_tensorflow(optimizer, variables, gradient, n, **options):
+def _steps_tensorflow(optimizer, variables, gradient, n):
     import tensorflow as tf
 
     def body(step):
         optimizer.apply(gradient([v.value for v in variables], step), variables)
         return step + 1
 
-    @tf.function(autograph=False, **options)
+    @tf.function(autograph=False)
     def run():
         tf.while_loop(lambda step: step < n, body, [tf.constant(0)], parallel_iterations=1)
 
@@ -113,9 +114,8 @@ def _steps_jax(optimizer, variables, gradient, n):
         return jax.lax.scan(body, (values, slots), jax.numpy.arange(n))[0]
 
     everything = run([v.value for v in variables], [v.value for v in optimizer.variables])
-    for group, values in zip((variables, optimizer.variables), everything, strict=True):
-        for variable, value in zip(group, values, strict=True):
-            variable.assign(value)
+    restore(variables, everything[0])
+    restore(optimizer.variables, everything[1])
 
 
 def stateless_normal(seed, step, shape):
@@ -129,16 +129,60 @@ def stateless_normal(seed, step, shape):
     return jax.random.normal(jax.random.fold_in(jax.random.key(seed), step), shape)
 
 
-def path_of(optimizer, gradients, start=None, dtype="float32"):
-    """Where one variable is before and after each update, eagerly: (len(gradients) + 1, n)."""
+def updater(optimizer, variables, mode=None):
+    """A function of a list of gradients that makes one update; mode: eager, graph or xla.
+
+    By default eager on TensorFlow, compiled on JAX, whose eager code compiles the noise at every
+    step anew.
+    """
+    optimizer.build(variables)
+    mode = mode or ("eager" if BACKEND == "tensorflow" else "xla")
+    if mode == "eager":
+        return lambda gradients: optimizer.apply(gradients, variables)
+    if BACKEND == "tensorflow":
+        import tensorflow as tf
+
+        apply = tf.function(optimizer.apply, autograph=False, jit_compile=mode == "xla")
+        return lambda gradients: apply(gradients, variables)
+    import jax
+
+    stateless_apply = jax.jit(optimizer.stateless_apply)
+
+    def update(gradients):
+        old = [[v.value for v in group] for group in (optimizer.variables, variables)]
+        values, slots = stateless_apply(old[0], gradients, old[1])
+        restore([*variables, *optimizer.variables], [*values, *slots])
+
+    return update
+
+
+def restore(variables, values):
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)
+
+
+def paths_of(optimizer, variables, gradients, mode=None):
+    """Where the variables are before and after each update: a list of lists of arrays.
+
+    `gradients` holds a list for each update.
+    """
+    return path_under(updater(optimizer, variables, mode), variables, gradients)
+
+
+def path_under(update, variables, gradients):
+    path = [numpy_of(variables)]
+    for each in gradients:
+        pairs = zip(each, variables, strict=True)
+        update([ops.convert_to_tensor(gradient, dtype=v.dtype) for gradient, v in pairs])
+        path.append(numpy_of(variables))
+    return path
+
+
+def path_of(optimizer, gradients, start=None, dtype="float32", mode=None):
+    """`paths_of` for one variable: an array (len(gradients) + 1, n)."""
     start = np.zeros(gradients[0].shape) if start is None else start
-    [variable] = variables_of(start, dtype=dtype)
-    optimizer.build([variable])
-    path = numpy_of([variable])
-    for gradient in gradients:
-        optimizer.apply([ops.convert_to_tensor(gradient, dtype=dtype)], [variable])
-        path += numpy_of([variable])
-    return np.stack(path).astype("float64")
+    path = paths_of(optimizer, variables_of(start, dtype=dtype), [[g] for g in gradients], mode)
+    return np.stack([values[0] for values in path])
 
 
 @functools.cache
@@ -181,9 +225,11 @@ def fit_path(optimizer, gradients, rows=2, **compile_arguments):
 def run_python(script, *arguments, **environment):
     """Runs a script of this folder in a fresh process; returns what it printed."""
     here = pathlib.Path(__file__).parent
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(here), str(here.parent)]), **environment}
+    environment["PYTHONPATH"] = os.pathsep.join([str(here), str(here.parent)])
     command = [sys.executable, "-c", script, *map(str, arguments)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    done = subprocess.run(
+        command, env={**os.environ, **environment}, capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -205,8 +251,8 @@ def assert_variance(sample, variance, mean=None):
 
 def assert_normal(sample, mean=0.0, variance=1.0):
     sample = np.asarray(sample, "float64").ravel()
-    assert_mean(sample, mean, variance)
     assert_variance(sample, variance)
+    assert_mean(sample, mean, variance)
     p = scipy.stats.kstest((sample - mean) / np.sqrt(variance), "norm", mode="asymp").pvalue
     assert p > TAIL, f"not a normal law: p = {p}"
 
@@ -220,6 +266,7 @@ def assert_uncorrelated(one, other):
 def standardized(case, path, gradients, rates, sigmas, cap=np.inf, weight_decay=0.0, **hyper):
     """z = (new - old - drift) / (sigma sqrt(lr P)) of every step, from the float64 restatement."""
     rule, zs = case.rule(**hyper), []
+    path = np.asarray(path, "float64")
     for old, new, gradient, rate, sigma in zip(
         path, path[1:], gradients, np.broadcast_to(rates, len(gradients)),
         np.broadcast_to(sigmas, len(gradients)), strict=False,

@@ -251,7 +251,7 @@ def same(a, b):
     return np.allclose(a, b, rtol=1e-9, atol=1e-12, equal_nan=True)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(results, st.randoms(use_true_random=False), st.floats(-0.1, 0.1))
 def test_laws_of_a_comparison(values, random, constant):
     finals = two(*zip(*values, strict=True))
@@ -331,6 +331,7 @@ def test_the_median_interval_covers_the_median_of_skewed_gains(n):
 
 def test_few_values_give_their_range_and_say_what_it_covers():
     assert analysis.median_interval([3.0, 1.0, 2.0]) == (1.0, 3.0)
+    assert analysis.median_interval([3.0, 1.0, 2.0, 5.0, 4.0]) == (1.0, 5.0)  # covers 93.75 %
     assert analysis.compare(pairs_of([0.8] * 3, [0.9] * 3)).coverage[0] == 0.75
     assert analysis.compare(pairs_of([0.8] * 6, [0.9] * 6)).coverage[0] == 0.95
     random = np.random.default_rng(0)
@@ -457,7 +458,7 @@ def test_no_slope_from_too_little():
 def test_the_slope_errs_at_its_level_also_where_deep_networks_scatter_more(spread):
     """Six and more seeds are asked for; eight are simulated. The interval may fall short by two
     percent, which is what resampling eight seeds costs."""
-    repetitions, random = 400, np.random.default_rng(11)
+    repetitions, random = 300, np.random.default_rng(11)
     draws = random.normal(size=(repetitions, 8, 4)) * spread + random.normal(
         size=(repetitions, 8, 1))
     rows = pd.DataFrame([analysis._slope(depth_pairs(gain), "gain", 400) for gain in draws])
@@ -495,7 +496,7 @@ def test_claim_1(plain, langevin, verdict, reason):
     assert row.verdict == verdict and reason in row.reason
     assert list(rows.columns) == ["claim", "setting", "contrast", "estimate", "low", "high", "p",
                                   "n", "primary", "p_claim", "verdict", "reason"]
-    assert verdict != HOLDS or row.p_claim < 0.05
+    assert "starts differ" in row.reason or (row.p_claim < 0.05) == (verdict == HOLDS)
 
 
 def growing(depth, seed):
@@ -531,11 +532,13 @@ def test_claim_2_needs_six_seeds():
     (FLAT, BELOW, NEVER, DOES_NOT, "worse than all"),
     (FLAT, NEVER, NEVER, DOES_NOT, "worse than all"),
     (BELOW, BELOW, FLAT, DOES_NOT, "worse than the shallowest"),
+    (NEVER, NEVER, FLAT, DOES_NOT, "worse than the shallowest"),
     (FLAT, NEAR, NEAR, DOES_NOT, "at most"),
     (FLAT, NEAR, [None] + NEAR[1:], NOT_DECIDED, "not shown better"),
     (FLAT, WIDE, BELOW, NOT_DECIDED, "may be lost"),
     (NEVER, NEVER, NEVER, NOT_DECIDED, "0 of 10 pairs"),
     (NEVER, FLAT, NEVER, NOT_DECIDED, "0 of 10 pairs"),
+    (FLAT[:5] + NEVER[:5], FLAT, NEVER, NOT_DECIDED, "5 of 10 pairs"),
 ])
 def test_claim_3(everywhere, deepest, shallowest, verdict, reason):
     finals = experiment(("langevin", everywhere), ("deepest", deepest), ("shallowest", shallowest),
@@ -543,6 +546,9 @@ def test_claim_3(everywhere, deepest, shallowest, verdict, reason):
     rows = analysis.claim_3(finals, "published")
     assert primary(rows).verdict == verdict and reason in primary(rows).reason
     assert len(rows) == 4 and "shallowest" in primary(rows).contrast
+    p = primary(rows).p_claim  # of (a) and of (b): no smaller than either
+    assert p < 0.05 if verdict == HOLDS else deepest is not BELOW or p == 1
+    assert everywhere is not NEVER or math.isnan(p)
 
 
 def test_claim_3_outcomes_that_disagree_decide_nothing():

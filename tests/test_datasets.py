@@ -191,10 +191,11 @@ def test_cifar100_in_the_layout_of_keras(folder):
 
 def test_channels_come_last_whatever_keras_is_set_to(keras_loader, monkeypatch):
     arrays = made(channels=3)
-    first = {k: np.moveaxis(v, -1, 1) if v.ndim == 4 else v for k, v in arrays.items()}
+    first = {k: np.moveaxis(v, -1, 1).copy() if v.ndim == 4 else v for k, v in arrays.items()}
     keras_loader("cifar10", lambda: pairs(first))
     monkeypatch.setattr(keras.config, "image_data_format", lambda: "channels_first")
-    assert load("cifar10").hash == dataset(arrays).hash
+    found = load("cifar10")
+    assert found.hash == dataset(arrays).hash and found.x_train.flags.c_contiguous
 
 
 # Nothing to be had.

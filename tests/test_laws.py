@@ -9,6 +9,7 @@ import scipy.linalg
 from helpers import (
     ADAPTIVE,
     BAND,
+    BY_NAME,
     OPTIMIZERS,
     PAPER,
     assert_normal,
@@ -18,16 +19,19 @@ from helpers import (
     gradients_of,
     numpy_of,
     path_of,
+    path_under,
+    restore,
     standardized,
     stateless_normal,
     steps,
+    updater,
     variables_of,
 )
 from keras import ops
 
 from langevin import LSGD, LAdam, Langevin, LRMSprop, noise
 
-CHAINS = 200_000
+CHAINS = 100_000
 
 
 def chain(optimizer, k, n, start=0.0, tau=0.0):
@@ -93,7 +97,7 @@ def test_full_hessian_gives_the_matrix_law():
 @pytest.mark.parametrize("mu", [0.5, 0.9])
 def test_momentum_with_noise_outside_the_velocity(mu):
     lr, sigma, k = 0.2, 0.3, 1.0
-    x = chain(LSGD(lr, sigma=sigma, seed=6, variant="keras", momentum=mu), k, 300)
+    x = chain(LSGD(lr, sigma=sigma, seed=6, variant="keras", momentum=mu), k, 160)
     numerator = (1 + mu) * (1 - mu) ** 2 + 2 * mu * lr * k
     expected = sigma**2 * numerator / ((1 - mu) * k * (2 * (1 + mu) - lr * k))
     assert_normal(x, 0.0, expected)
@@ -175,7 +179,7 @@ def test_fully_adapted_rmsprop_has_up_to_twice_the_target_variance():
 LR, SIGMA = 0.01, 0.05
 
 
-N = 300_000
+N = 200_000
 
 
 def check_one_step_law(case, n=N, **options):
@@ -196,48 +200,46 @@ def test_one_step_law_under_noise_cap_that_binds_on_some_weights(case):
     check_one_step_law(case, cap=float(np.median(preconditioner)))
 
 
+# P of the first step where gradients vanish: the numbers that the documentation states.
+DEAD = {"LRMSprop-paper": 1e6, "LRMSprop-keras": 3162.28, "LAdam-paper": 1e7, "LSGD-paper": 1.0}
+
+
 @pytest.mark.parametrize("case", OPTIMIZERS, ids=str)
 def test_where_the_gradient_is_zero_the_walk_has_the_largest_preconditioner(case):
-    gradients = [np.zeros(100_000, "float32")] * 2
+    n = 100_000
+    gradients = [np.zeros(n, "float32")] * 2
     path = path_of(case(1e-3, sigma=1e-3), gradients)
     assert_one_step_law(case, path, gradients, 1e-3, 1e-3)
-
-
-def test_dead_weights_take_the_steps_that_the_documentation_states():
-    sizes = {}
-    for case in ADAPTIVE:
-        path = path_of(case(1e-3, sigma=1e-3), [np.zeros(100_000, "float32")])
-        sizes[str(case)] = np.std(path[1]) ** 2 / 1e-9  # sigma^2 lr = 1e-9
-    error = BAND * np.sqrt(2 / 100_000)
-    assert sizes["LRMSprop-paper"] == pytest.approx(1e6, rel=error)
-    assert sizes["LRMSprop-keras"] == pytest.approx(3162.3, rel=error)
-    assert sizes["LAdam-paper"] == pytest.approx(1e7, rel=error)
+    if str(case) in DEAD:
+        assert_variance(path[1].astype("float64"), 1e-3**2 * 1e-3 * DEAD[str(case)])
 
 
 # Independence
 
 
-def noises(case, seed, n=100_000, count=3):
-    """z of every step of two variables of one shape: [variable][step]."""
+def noises(case, seeds=(0, 1), n=100_000, count=3):
+    """z of two variables of one shape: a list over seeds, variables and steps."""
     gradients = gradients_of(n, count)
-    optimizer = case(LR, sigma=SIGMA, seed=seed)
     variables = variables_of(np.zeros(n), np.zeros(n))
-    optimizer.build(variables)
-    path = [numpy_of(variables)]
-    for gradient in gradients:
-        tensor = ops.convert_to_tensor(gradient)
-        optimizer.apply([tensor, tensor], variables)
-        path.append(numpy_of(variables))
-    path = np.array(path, "float64")
-    return [standardized(case, path[:, i], gradients, LR, SIGMA) for i in range(2)]
+    optimizer = case(LR, sigma=SIGMA)
+    update = updater(optimizer, variables)
+    start = numpy_of([*variables, *optimizer.variables])
+    zs = []
+    for seed in seeds:
+        restore([*variables, *optimizer.variables], start)
+        optimizer.seed = seed
+        path = np.array(path_under(update, variables, [[g, g] for g in gradients]))
+        for i in range(2):
+            zs += standardized(case, path[:, i], gradients, LR, SIGMA)
+    return zs
 
 
 def check_independence(case):
     """No correlation between variables of one shape, steps and seeds."""
-    draws = [z for seed in (0, 1) for variable in noises(case, seed) for z in variable]
-    assert len(draws) == 12
-    for i, one in enumerate(draws):
-        for other in draws[:i]:
+    zs = noises(case)
+    assert len(zs) == 12
+    for i, one in enumerate(zs):
+        for other in zs[:i]:
             assert_uncorrelated(one, other)
 
 
@@ -296,16 +298,16 @@ MUTATIONS = {
 }
 
 
-@pytest.mark.parametrize("case", OPTIMIZERS, ids=str)
+# One with the published update, one with Keras's, one written with the mixin.
+MUTANTS = [BY_NAME[name] for name in ("LAdam-paper", "LRMSprop-keras", "LNadam-mixin")]
+
+
+@pytest.mark.parametrize("case", MUTANTS, ids=str)
 @pytest.mark.parametrize("mutate", MUTATIONS, ids=lambda mutate: mutate.__name__)
 def test_mutation_fails_the_law_check(case, mutate, monkeypatch):
-    check = MUTATIONS[mutate]
     mutate(monkeypatch)
-    if mutate is drop_root_of_preconditioner and case not in ADAPTIVE:
-        check(case)  # P = 1: nothing was dropped
-        return
-    with pytest.raises(AssertionError):
-        check(case)
+    with pytest.raises(AssertionError, match="variance|correlation"):
+        MUTATIONS[mutate](case)
 
 
 # Golden trajectories

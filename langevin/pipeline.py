@@ -1,0 +1,102 @@
+"""`make figures`: execute the notebooks with a profile's parameters, and say what came of it."""
+
+import os
+import sys
+import time
+from pathlib import Path
+
+from langevin import profiles, runs
+
+
+def choose_profile(named=None):
+    """The profile to use and why: the one named, else `paper` on a GPU and `quick` on a CPU."""
+    if named:
+        return named, "as asked for"
+    device = runs.device()
+    if device == "cpu":
+        return "quick", "no GPU was found; PROFILE=paper draws the recorded runs"
+    return "paper", f"a GPU was found: {device}"
+
+
+def figures(profile=None, only=None, fresh=False):
+    """Execute notebooks by papermill; the executed copies are kept in build/<profile>.
+
+    Args:
+        profile: `smoke`, `quick` or `paper`; None chooses by the device.
+        only: names of notebooks; None for all of the profile.
+        fresh: train again what is stored: at paper scale beside the recorded runs, never over them.
+
+    Returns: True if every notebook came to its end.
+    """
+    profile, why = choose_profile(profile)
+    names = profiles.notebooks(profile, only)
+    print(f"Profile {profile}: {why}. Notebooks: {', '.join(names)}.", flush=True)
+    plan = {name: _parameters(profile, name) for name in names}
+    if fresh:
+        profiles.forget(profile)
+    if runs.device() == "cpu":
+        os.environ.setdefault("LANGEVIN_WORKERS", str(os.cpu_count()))
+    begun, failed = time.time(), []
+    for name, parameters in plan.items():
+        if not _execute(profile, name, parameters):
+            failed.append(name)
+    _report(profile, begun, failed)
+    return not failed
+
+
+def _parameters(profile, name):
+    """The notebook's parameters in this profile, their names and data checked before anything runs."""
+    import papermill
+
+    given = dict(profiles.parameters(profile)[name])
+    path = profiles.notebook_path(name)
+    expected = papermill.inspect_notebook(path)
+    if "runs" in given:
+        given["runs"] = profiles.available(profile, given["runs"])
+    own = {"profile": profile, "train": profile != "paper" or runs.device() != "cpu"}
+    given |= {parameter: value for parameter, value in own.items() if parameter in expected}
+    if unknown := sorted(set(given) - set(expected)):
+        raise ValueError(
+            f"{profile}.yaml gives {name} the parameters {unknown}, which {path.name} does not "
+            f"have. It has: {sorted(expected)}"
+        )
+    runs.grid(given.get("runs", []))
+    return given
+
+
+def _execute(profile, name, parameters):
+    import papermill
+
+    folder = runs.root() / "build" / profile
+    folder.mkdir(parents=True, exist_ok=True)
+    target, part = folder / f"{name}.ipynb", folder / f"{name}.part.ipynb"
+    failed = folder / f"{name}.failed.ipynb"
+    print(f"\n{name}", flush=True)
+    try:
+        papermill.execute_notebook(
+            profiles.notebook_path(name), part, parameters, kernel_name="python3",
+            cwd=runs.root() / "notebooks", progress_bar=False,
+            stdout_file=sys.stdout, stderr_file=sys.stderr,
+        )  # fmt: skip
+    except papermill.PapermillExecutionError as error:
+        part.replace(failed)
+        print(f"{name} failed: {error.ename}: {error.evalue}\nTraceback in {_short(failed)}")
+        return False
+    part.replace(target)
+    failed.unlink(missing_ok=True)
+    return True
+
+
+def _report(profile, begun, failed):
+    """What was made, how long it took, and what failed."""
+    folder = runs.root() / "figures" / profile
+    made = sorted(p for p in folder.glob("*.*") if p.stat().st_mtime >= begun)
+    print(f"\n{len(made)} files in {time.time() - begun:.0f} s:")
+    for path in made:
+        print(f"  {_short(path)}")
+    if failed:
+        print(f"FAILED: {', '.join(failed)}")
+
+
+def _short(path):
+    return Path(path).relative_to(runs.root())

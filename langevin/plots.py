@@ -1,0 +1,317 @@
+"""The figures: seaborn's tools in one style, drawn from frames and never from a training.
+
+An optimizer has one colour everywhere (Okabe and Ito's, safe for the colour-blind); its plain
+counterpart is grey.  Every seed is a point or a thin line; runs that never started stand apart,
+counted, and in no mean.
+"""
+
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import seaborn as sns
+from matplotlib.ticker import MaxNLocator
+
+from langevin import analysis
+from langevin.runs import root
+
+plt.style.use(Path(__file__).with_name("style.mplstyle"))
+
+GREY = "#6b6b6b"
+COLORS = {"adam": "#0072B2", "rmsprop": "#D55E00", "adadelta": "#009E73", "sgd": "#CC79A7"}
+NAMES = {"adam": "Adam", "rmsprop": "RMSprop", "adadelta": "Adadelta", "sgd": "SGD"}
+INITIALIZERS = {
+    "glorot_uniform": "Glorot initialization (the paper's)",
+    "he_uniform": "He initialization",
+}
+# A band needs this many seeds; below, the points speak alone.
+BAND = 10
+
+
+def save(figure, profile, name, data):
+    """Write figures/<profile>/<name>.png and .pdf, and the tidy data behind them as .csv.
+
+    Returns: the figure, so that a notebook shows it.
+    """
+    folder = root() / "figures" / profile
+    folder.mkdir(parents=True, exist_ok=True)
+    for ending in ("png", "pdf"):
+        # No date, so that the same runs give the same file.
+        metadata = {"CreationDate": None} if ending == "pdf" else None
+        figure.savefig(folder / f"{name}.{ending}", metadata=metadata)
+    data.to_csv(folder / f"{name}.csv", index=False, float_format="%.9g")
+    plt.close(figure)
+    return figure
+
+
+def _finish(figure, title, frame, axes=()):
+    """The message above; below, what it was seen on, and one legend entry a label."""
+    entries = {}
+    for each in axes:
+        handles, labels = each.get_legend_handles_labels()
+        entries |= dict(zip(labels, handles))
+    one = frame.iloc[0]
+    seeds, epochs = frame.seed.nunique(), one.epochs
+    seen = f"{one.dataset_label}, {seeds} seeds, {epochs} epochs; {one.backend} on {one.device}"
+    figure.suptitle(title, x=0.01, ha="left", fontsize=13, fontweight="bold")
+    legend = figure.legend(
+        entries.values(), entries, loc="outside lower left", ncols=max(1, len(entries)),
+        title=seen, alignment="left",
+    )  # fmt: skip
+    legend.get_title().set(color=GREY, fontsize=9)
+
+
+def _grid_of(frame, column):
+    """The panels: a row an initializer, a column a value of `column`, with their titles."""
+    rows = [name for name in INITIALIZERS if name in set(frame.initializer)]
+    order = list(COLORS) if column == "optimizer" else sorted(frame[column].unique())
+    columns = [value for value in order if value in set(frame[column])]
+    for row, initializer in enumerate(rows):
+        for place, value in enumerate(columns):
+            name = NAMES[value] if column == "optimizer" else f"{column} {value}"
+            panel = frame[(frame.initializer == initializer) & (frame[column] == value)]
+            yield row, place, f"{name}, {INITIALIZERS[initializer]}", panel
+
+
+def _shape_of(frame, column):
+    return frame.initializer.nunique(), frame[column].nunique()
+
+
+def outcomes(finals, title, x, order, arms, column="optimizer", label=None, dodge=0.13):
+    """Final test accuracy of every run, by a setting: the outcome of an experiment at a glance.
+
+    Runs that never started stand on a strip below the axis, as counts; lines join the medians of
+    those that started.
+
+    Args:
+        finals: a row a run, from `analysis.final`.
+        x, order: the column on the horizontal axis and its values in order.
+        arms: a dict from each arm's name to its (query, colour or None for the optimizer's,
+            marker); "{}" in a name stands for the optimizer's name.
+        column: the setting that the panels' columns show; their rows are initializers.
+        label: the horizontal axis, in words.
+        dodge: how far two arms stand apart.
+    """
+    rows, columns = _shape_of(finals, column)
+    width = max(4.6, 0.8 * len(order))
+    figure, grid = plt.subplots(
+        rows, columns, figsize=(width * columns, 3.2 * rows), squeeze=False, sharex="col",
+        sharey=True,
+    )  # fmt: skip
+    shifts = np.linspace(-dodge, dodge, len(arms))
+    for row, place, name, panel in _grid_of(finals, column):
+        axes = grid[row, place]
+        for shift, (arm, (query, color, marker)) in zip(shifts, arms.items()):
+            optimizer = panel.optimizer.iloc[0]
+            text = arm.format(NAMES[optimizer])
+            color = color or COLORS[optimizer]
+            _arm(axes, panel.query(query), x, order, color, shift, text, marker)
+        axes.axhspan(-18, 0, color="0.94", zorder=0)
+        axes.text(-0.45, -2, "never started:", color=GREY, fontsize=8, va="top")
+        axes.set(title=name, ylim=(-18, 101), yticks=range(0, 101, 20))
+        _category_axis(axes, order, label or x if row == rows - 1 else None)
+        if place == 0:
+            axes.set_ylabel("final test accuracy (%)")
+    _finish(figure, title, finals, grid[0])
+    return figure
+
+
+def _category_axis(axes, order, label):
+    axes.set(xticks=range(len(order)), xticklabels=order, xlim=(-0.5, len(order) - 0.5))
+    if label:
+        axes.set_xlabel(label)
+
+
+def _arm(axes, arm, x, order, color, shift, label, marker):
+    if arm.empty:
+        return
+    look = {"marker": marker, "ms": 4.5, "mec": color, "mfc": color if marker != "o" else "white"}
+    medians = []
+    for place, value in enumerate(order):
+        runs = arm[arm[x] == value].sort_values("seed")
+        started = 100 * runs[runs.started].val_accuracy
+        spread = 0.07 * np.linspace(-1, 1, len(started)) if len(started) > 1 else 0
+        axes.plot(place + shift + spread + 0 * started, started, ls="", zorder=3, **look)
+        medians.append(started.median())
+        if dead := len(runs) - len(started):
+            axes.text(
+                place + shift, -14, f"{dead}/{len(runs)}", color=color, ha="center", va="center",
+                fontsize=8.5, fontweight="bold",
+            )  # fmt: skip
+    # The markers are drawn above; here they only reach the legend.
+    places = np.arange(len(order)) + shift
+    axes.plot(places, medians, color=color, alpha=0.7, label=label, markevery=[], **look)
+
+
+PLAIN_AND_LANGEVIN = {
+    "plain {}": (analysis.PLAIN, GREY, "o"),
+    "Langevin {}": (analysis.LANGEVIN, None, "D"),
+}
+
+
+def accuracy_by_depth(finals, title):
+    """`outcomes` against depth, plain beside Langevin."""
+    depths = sorted(finals.depth.unique())
+    return outcomes(
+        finals, title, "depth", depths, PLAIN_AND_LANGEVIN, label="depth (hidden layers)"
+    )
+
+
+def gain_by_depth(finals, title):
+    """Paired gain in test accuracy against depth, given that both started: points are seeds,
+    bars medians with their 95 % intervals (from 6 pairs on)."""
+    pairs = analysis.pair(finals, analysis.PLAIN, analysis.LANGEVIN)
+    rows, columns = _shape_of(pairs, "optimizer")
+    depths = sorted(pairs.depth.unique())
+    figure, grid = plt.subplots(
+        rows, columns, figsize=(4.6 * columns, 2.9 * rows), squeeze=False, sharex="col", sharey=True
+    )
+    for row, column, name, panel in _grid_of(pairs, "optimizer"):
+        axes = grid[row, column]
+        for place, depth in enumerate(depths):
+            if len(here := panel[panel.depth == depth]):
+                _gain_at(axes, place, here, COLORS[panel.optimizer.iloc[0]])
+        axes.axhline(0, color="black", lw=0.8)
+        axes.set_yscale("symlog", linthresh=1, linscale=0.7)
+        axes.set_yticks([-50, -10, -1, 0, 1, 10, 50], ["-50", "-10", "-1", "0", "1", "10", "50"])
+        axes.set(title=name, ylim=(-200, 90))
+        _category_axis(axes, depths, "depth (hidden layers)" if row == rows - 1 else None)
+        if column == 0:
+            axes.set_ylabel("gain in test accuracy\n(points, Langevin - plain)")
+    _finish(figure, title, finals)
+    return figure
+
+
+def _gain_at(axes, place, pairs, color):
+    row = next(analysis.compare(pairs).itertuples())
+    gains = 100 * pairs.gain.dropna()
+    axes.plot(place + np.linspace(-0.16, 0.16, len(gains)), gains, "o", color=color, ms=4, alpha=0.5)
+    if len(gains):
+        axes.hlines(100 * row.gain, place - 0.22, place + 0.22, color=color, lw=2.4)
+    if row.n_both >= analysis.LEAST_PAIRS:
+        axes.fill_between(
+            [place - 0.22, place + 0.22], 100 * row.gain_low, 100 * row.gain_high,
+            color=color, alpha=0.2, lw=0,
+        )  # fmt: skip
+    text = f"started:\n{row.started_0} → {row.started_1} of {row.n}"
+    axes.text(place, 0.02, text, transform=axes.get_xaxis_transform(), ha="center", va="bottom",
+              fontsize=8, color=GREY if row.started_0 == row.started_1 else "black")  # fmt: skip
+
+
+def curves(frame, title):
+    """Learning curves of every seed, plain in grey, Langevin in colour: a row an initializer and
+    optimizer, a column a depth; a 95 % band of the median from 10 seeds on."""
+    kinds = [
+        (initializer, optimizer)
+        for initializer in INITIALIZERS
+        for optimizer in COLORS
+        if ((frame.initializer == initializer) & (frame.optimizer == optimizer)).any()
+    ]
+    depths = sorted(frame.depth.unique())
+    figure, grid = plt.subplots(
+        len(kinds), len(depths), figsize=(2.8 * len(depths), 2.1 * len(kinds)), squeeze=False,
+        sharex=True, sharey=True,
+    )  # fmt: skip
+    for (initializer, optimizer), row in zip(kinds, grid):
+        row[0].set_ylabel(
+            f"{NAMES[optimizer]}, {INITIALIZERS[initializer].split()[0]}\ntest accuracy (%)",
+            fontsize=9,
+        )
+        for depth, axes in zip(depths, row):
+            here = (frame.initializer == initializer) & (frame.optimizer == optimizer)
+            panel = frame[here & (frame.depth == depth)]
+            for arm, (query, color, _) in PLAIN_AND_LANGEVIN.items():
+                color = color or COLORS[optimizer]
+                _bundle(axes, panel.query(query), color, arm.format(NAMES[optimizer]))
+    for depth, top, bottom in zip(depths, grid[0], grid[-1]):
+        top.set_title(f"depth {depth}")
+        bottom.set_xlabel("epoch")
+        bottom.xaxis.set_major_locator(MaxNLocator(integer=True))
+    _finish(figure, title, frame, grid[:, -1])
+    return figure
+
+
+def _bundle(axes, runs, color, label):
+    """Every seed as a thin line, their median as a thick one, its band from 10 seeds on."""
+    wide = 100 * runs.pivot_table(index="epoch", columns="seed", values="val_accuracy")
+    if wide.empty:
+        return
+    axes.plot(wide.index, wide, color=color, lw=0.7, alpha=0.45)
+    axes.plot(wide.index, wide.median(axis=1), color=color, label=label)
+    if wide.shape[1] >= BAND:
+        bounds = np.array([analysis.median_interval(v.dropna()) for _, v in wide.iterrows()])
+        axes.fill_between(wide.index, *bounds.T, color=color, alpha=0.25, lw=0)
+
+
+def kernel_widths(frame, title, epochs):
+    """Standard deviation of each layer's kernel along training, the median over seeds: a row an
+    initializer, a column an arm, a line an epoch, dark to light."""
+    arms = {arm: look for arm, look in PLAIN_AND_LANGEVIN.items() if len(frame.query(look[0]))}
+    rows = [name for name in INITIALIZERS if name in set(frame.initializer)]
+    figure, grid = plt.subplots(
+        len(rows), len(arms), figsize=(4.6 * len(arms), 2.9 * len(rows)), squeeze=False,
+        sharex=True, sharey=True,
+    )  # fmt: skip
+    shades = sns.color_palette("viridis", len(epochs))
+    for row, initializer in enumerate(rows):
+        for column, (arm, (query, _, _)) in enumerate(arms.items()):
+            axes = grid[row, column]
+            runs = frame[frame.initializer == initializer].query(query)
+            for epoch, shade in zip(epochs, shades):
+                widths = np.array(runs[runs.epoch == epoch].kernel_sd.tolist())
+                if widths.size:
+                    median = np.median(widths, axis=0)
+                    axes.plot(range(len(median)), median, color=shade, label=f"epoch {epoch}")
+            for sd, name in [(np.sqrt(1 / 64), "Glorot"), (np.sqrt(2 / 64), "He")]:
+                axes.axhline(sd, color="black", lw=0.8, ls=":")
+                axes.annotate(f"{name}'s", (1, sd), xycoords=("axes fraction", "data"), fontsize=8)
+            arm = arm.format(NAMES[frame.optimizer.iloc[0]])
+            axes.set_title(f"{arm}, {INITIALIZERS[initializer]}")
+            if row == len(rows) - 1:
+                axes.set_xlabel("layer (0 is nearest the input)")
+            if column == 0:
+                axes.set_ylabel("sd of the kernel")
+    _finish(figure, title, frame, grid[0])
+    return figure
+
+
+def counts_text(finals, column, order, by):
+    """How many runs of each condition started, as Markdown: a line a setting in `by`."""
+    lines = []
+    for setting, runs in finals.groupby(by):
+        said = [
+            f"{value} {here.started.sum()} of {len(here)}"
+            for value in order
+            if len(here := runs[runs[column] == value])
+        ]
+        name = ", ".join(INITIALIZERS.get(v, f"{k} {v}") for k, v in zip(by, setting))
+        lines.append(f"- **{name}**, started: {'; '.join(said)}.")
+    return "\n".join(lines)
+
+
+def claims_text(rows, finals):
+    """Verdict rows as Markdown, a line a claim and setting, computed from the rows alone.
+
+    On other data than the paper's the runs cannot speak on its claims, and the text says so.
+    """
+    if set(finals.dataset) & {"digits"}:
+        label = finals.dataset_label.iloc[0]
+        return f"These runs were made on {label}: they say nothing on the paper's claims."
+    lines = [
+        f"- **{row.claim}, {row.setting}: {row.verdict}.** {row.reason} (n = {row.n})."
+        for row in rows[rows.verdict != ""].itertuples()
+    ]
+    return "\n".join(lines)
+
+
+def show_table(table):
+    """A comparison as a table to read: counts, medians in points, p."""
+    return table.style.hide(axis="index").format(precision=3, na_rep="–")
+
+
+def columns(frame):
+    """The frame's columns that a csv behind a figure needs: what varies, and where it was run."""
+    always = {"epoch", "seed", "loss", "accuracy", "val_loss", "val_accuracy", "dataset_label"}
+    drop = {"kernel_sd", "seconds", "compile_seconds", "key", "data_hash"}
+    varied = [c for c in frame if c not in drop and (c in always or frame[c].nunique() > 1)]
+    return frame[varied]
