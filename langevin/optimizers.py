@@ -436,6 +436,23 @@ class LAdadelta(_Published, keras.optimizers.Adadelta):
         return ops.sqrt(self._before + self.epsilon) / ops.sqrt(accumulated_grad + self.epsilon)
 
 
+BY_NAME = {"sgd": LSGD, "adam": LAdam, "rmsprop": LRMSprop, "adadelta": LAdadelta}
+
+
+def from_run(run, langevin_layers):
+    """The optimizer of a `langevin.Run`, its noise on these layers."""
+    given = {} if run.epsilon is None else {"epsilon": run.epsilon}
+    return BY_NAME[run.optimizer](
+        learning_rate=run.learning_rate,
+        sigma=run.sigma,
+        langevin_layers=langevin_layers,
+        variant=run.variant,
+        noise_cap=run.noise_cap,
+        seed=run.seed,
+        **given,
+    )
+
+
 def working_dtype(variable):
     """The dtype noise is made in: the variable's, float32 at least."""
     double = keras.backend.standardize_dtype(variable.dtype) == "float64"

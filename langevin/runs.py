@@ -89,7 +89,7 @@ class Run:
     )  # fmt: skip
     train_size: int | None = _count(None, optional=True)
     validation: bool = _setting(False, bool, "true or false")
-    optimizer: str = _one_of("adam", tuple(training.OPTIMIZERS))
+    optimizer: str = _one_of("adam", tuple(optimizers.BY_NAME))
     variant: str = _one_of("paper", optimizers.VARIANTS)
     epsilon: float | None = _setting(
         None, (int, float, type(None)), "a number > 0 or null", lambda v: v is None or v > 0

@@ -16,14 +16,8 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from langevin import optimizers, placement, schedules
+from langevin import schedules
 
-OPTIMIZERS = {
-    "sgd": optimizers.LSGD,
-    "adam": optimizers.LAdam,
-    "rmsprop": optimizers.LRMSprop,
-    "adadelta": optimizers.LAdadelta,
-}
 CHECKPOINT_SECONDS = 60.0
 
 
@@ -80,19 +74,6 @@ def fit(run, dataset, checkpoint=None, progress=None):
     if checkpoint:
         Path(checkpoint).unlink(missing_ok=True)
     return rows
-
-
-def make_optimizer(run, paths):
-    """The run's optimizer, for a model whose trainable variables have these paths."""
-    arguments = {"variant": run.variant, "noise_cap": run.noise_cap, "seed": run.seed}
-    if run.epsilon is not None:
-        arguments["epsilon"] = run.epsilon
-    return OPTIMIZERS[run.optimizer](
-        learning_rate=run.learning_rate,
-        sigma=run.sigma,
-        langevin_layers=placement.from_text(paths, run.langevin_layers),
-        **arguments,
-    )
 
 
 # Two: neighbours in a sweep often alternate between a plain and a Langevin program.

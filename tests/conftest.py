@@ -8,7 +8,12 @@ import os
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
+import hypothesis  # noqa: E402
 import keras  # noqa: E402
+
+# Fixed examples, and no clock.
+hypothesis.settings.register_profile("fixed", derandomize=True, deadline=None, database=None)
+hypothesis.settings.load_profile("fixed")
 
 if keras.backend.backend() == "tensorflow":
     import tensorflow as tf

@@ -96,7 +96,7 @@ def test_one_number_over_steps_and_over_seeds_is_normal():
         assert_variance(draws.sum(axis=0), count)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=12)  # each is a compilation on JAX
 @given(
     start=st.integers(0, 3000), count=st.integers(1, 3000), seed=st.integers(0, 2**31 - 1),
     step=st.integers(0, 2**31 - 2),
@@ -104,7 +104,7 @@ def test_one_number_over_steps_and_over_seeds_is_normal():
 def test_any_part_of_the_stream_can_be_had_alone(start, count, seed, step):
     part = normal(seed, step, start, start + count)
     assert part.dtype == np.float32 and part.shape == (count,)
-    np.testing.assert_array_equal(part, normal(seed, step, 0, start + count)[start:])
+    np.testing.assert_array_equal(part, normal(seed, step, 0, 6000)[start : start + count])
 
 
 def test_a_part_far_out_equals_the_same_part_of_a_larger_draw():

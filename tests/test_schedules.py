@@ -15,8 +15,8 @@ from langevin import LogSchedule, schedules
     sigma=st.floats(1e-6, 1.0), decay_steps=st.integers(1, 10**6), step=st.integers(0, 10**7)
 )  # fmt: skip
 def test_log_schedule_is_its_formula(sigma, decay_steps, step):
-    value = float(LogSchedule(sigma, decay_steps)(step))
-    assert value == pytest.approx(sigma / math.sqrt(math.log(math.e + step / decay_steps)), rel=1e-5)
+    expected = sigma / math.sqrt(math.log(math.e + step / decay_steps))
+    assert float(LogSchedule(sigma, decay_steps)(step)) == pytest.approx(expected, rel=1e-5)
 
 
 def test_log_schedule_starts_at_its_initial_value_and_decreases():

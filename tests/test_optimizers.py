@@ -1,0 +1,457 @@
+"""The common test of all Langevin optimizers: what a Keras user may expect, on any backend.
+
+A feature is tested by the one-step law under it, or by equality to the bit.
+"""
+
+import keras
+import numpy as np
+import pytest
+from helpers import (
+    ADAPTIVE,
+    BACKEND,
+    BAND,
+    KERAS,
+    OPTIMIZERS,
+    assert_equal,
+    assert_normal,
+    assert_one_step_law,
+    fit_path,
+    gradients_of,
+    path_of,
+    paths_of,
+    standardized,
+    variables_of,
+)
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from keras import ops
+
+from langevin import LSGD, LAdam, LogSchedule
+
+N, LR, SIGMA = 20_000, 0.01, 0.05
+all_optimizers = pytest.mark.parametrize("case", OPTIMIZERS, ids=str)
+ExponentialDecay = keras.optimizers.schedules.ExponentialDecay
+
+
+def halves(initial, steps):
+    return initial * 0.5 ** np.arange(steps)
+
+
+def constant_sigma():
+    return ops.convert_to_tensor(SIGMA, "float32")
+
+
+# Arguments of the optimizer -> what they change in the law: learning rates, sigmas, weight decay.
+LAW_FEATURES = {
+    "a learning-rate schedule": (
+        {"learning_rate": ExponentialDecay(0.04, 1, 0.5)}, {"rates": halves(0.04, 3)},
+    ),
+    "a sigma schedule": ({"sigma": ExponentialDecay(0.2, 1, 0.5)}, {"sigmas": halves(0.2, 3)}),
+    "LogSchedule": (
+        {"sigma": LogSchedule(0.2, 1)},
+        {"sigmas": 0.2 / np.sqrt(np.log(np.e + np.arange(3)))},
+    ),
+    "a sigma callable": ({"sigma": constant_sigma}, {}),
+    "weight decay": ({"weight_decay": 0.5}, {"weight_decay": 0.5}),
+    "loss_scale_factor": ({"loss_scale_factor": 1024.0}, {}),
+    "an EMA": ({"use_ema": True, "ema_momentum": 0.9}, {}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("feature", LAW_FEATURES)
+@all_optimizers
+def test_one_step_law_under(case, feature):
+    arguments, law = LAW_FEATURES[feature]
+    arguments = {"learning_rate": LR, "sigma": SIGMA, **arguments}
+    law = {"rates": LR, "sigmas": SIGMA, **law}
+    gradients = gradients_of(N, 3)
+    scale = arguments.get("loss_scale_factor", 1.0)
+    path = path_of(case(**arguments), [g * np.float32(scale) for g in gradients], np.ones(N))
+    assert_one_step_law(case, path, gradients, **law)
+
+
+CLIPS = {
+    "clipvalue": lambda g: np.clip(g, -0.2, 0.2),
+    "clipnorm": lambda g: g * (0.2 / np.linalg.norm(g)),
+    "global_clipnorm": lambda g: g * (0.2 / np.linalg.norm(g)),
+}
+
+
+@pytest.mark.parametrize("argument", CLIPS)
+@all_optimizers
+def test_one_step_law_under_clipping_which_leaves_the_noise_alone(case, argument):
+    gradients = gradients_of(N, 2)
+    path = path_of(case(LR, sigma=SIGMA, **{argument: 0.2}), gradients)
+    clipped = [CLIPS[argument](g.astype("float64")) for g in gradients]
+    assert_one_step_law(case, path, clipped, LR, SIGMA)
+
+
+@all_optimizers
+def test_gradient_accumulation_has_noise_on_real_updates_only(case):
+    gradients = gradients_of(N, 6)
+    path = path_of(case(LR, sigma=SIGMA, gradient_accumulation_steps=3), gradients)
+    for step in (1, 2, 4, 5):
+        np.testing.assert_array_equal(path[step], path[step - 1])
+    means = [np.mean(np.float64(gradients[i : i + 3]), axis=0) for i in (0, 3)]
+    assert_one_step_law(case, path[::3], means, LR, SIGMA)
+
+
+@all_optimizers
+def test_ema_averages_the_noisy_path(case):
+    optimizer = case(LR, sigma=SIGMA, use_ema=True, ema_momentum=0.5)
+    variables = variables_of(np.zeros(100))
+    path = [values[0] for values in paths_of(optimizer, variables, [[g] for g in gradients_of(100, 3)])]
+    optimizer.finalize_variable_values(variables)
+    average = path[1]
+    for value in path[2:]:
+        average = np.float32(0.5) * average + np.float32(0.5) * value
+    np.testing.assert_allclose(np.asarray(variables[0].value), average, rtol=1e-5, atol=1e-7)
+
+
+@all_optimizers
+def test_one_step_law_in_float16(case):
+    # P of the zero gradients is beyond float16 in the paper's variants, sqrt(P) lr sigma is not.
+    gradients = [np.where(np.arange(N) % 2, g, 0).astype("float16") for g in gradients_of(N, 1)]
+    # Keras's own epsilon vanishes in float16: Adam's and Nadam's 0 / 0 there is Keras's.
+    epsilon = {"epsilon": 1e-3} if case in KERAS and case in ADAPTIVE else {}
+    path = path_of(case(1e-3, sigma=0.01, **epsilon), gradients, dtype="float16")
+    assert path.dtype == np.float16 and np.all(np.isfinite(path))
+    assert_one_step_law(case, path, gradients, 1e-3, 0.01, **epsilon)
+
+
+@all_optimizers
+def test_one_step_law_in_bfloat16_up_to_its_rounding(case):
+    [gradient] = gradients_of(N, 1)
+    path = path_of(case(LR, sigma=SIGMA), [gradient], dtype="bfloat16")
+    rounded = np.asarray(ops.convert_to_tensor(gradient, dtype="bfloat16")).astype("float64")
+    [z] = standardized(case, path, [rounded], LR, SIGMA)
+    # 8 bits: the weight, P and the drift are each off by up to 1 / 256.
+    assert abs(np.std(z) - 1) < BAND * np.sqrt(0.5 / N) + 2 / 256
+    assert abs(np.mean(z)) < BAND / np.sqrt(N) + 2 / 256
+
+
+@all_optimizers
+def test_sigma_schedule_that_returns_zero_has_no_effect(case):
+    gradients = gradients_of(1000, 3)
+    off = keras.optimizers.schedules.PiecewiseConstantDecay([1], [SIGMA, 0.0])
+    path = path_of(case(LR, sigma=off), gradients)
+    [z, *rest] = [
+        new - old - case_drift
+        for old, new, case_drift in zip(path, path[1:], drifts(case, path, gradients), strict=False)
+    ]
+    assert np.std(z) > 0.01 * SIGMA * np.sqrt(LR)
+    for residual in rest:  # only the rounding of float32
+        assert np.max(np.abs(residual)) < 1e-5
+
+
+def drifts(case, path, gradients):
+    rule, result = case.rule(), []
+    for old, new, gradient in zip(path, path[1:], gradients, strict=False):
+        result.append(rule.step(gradient.astype("float64"), LR)[1])
+        rule.moved((new - old).astype("float64"))
+    return result
+
+
+@all_optimizers
+def test_sigma_can_be_set_between_steps(case):
+    optimizer, n = case(LR, sigma=1.0), 20_000
+    optimizer.sigma = SIGMA
+    gradients = gradients_of(n, 2)
+    assert_one_step_law(case, path_of(optimizer, gradients), gradients, LR, SIGMA)
+    assert optimizer.get_config()["sigma"] == pytest.approx(SIGMA)
+
+
+# Equality to the bit
+
+
+@pytest.mark.parametrize("case", KERAS, ids=str)
+@settings(max_examples=5)
+@given(
+    shape=st.sampled_from([(), (1,), (3, 4), (2, 3, 2)]), learning_rate=st.floats(1e-5, 1.0),
+    scale=st.sampled_from([0.0, 1e-6, 1.0, 1e6]), seed=st.integers(0, 2**31 - 1),
+)  # fmt: skip
+def test_keras_variant_without_noise_is_the_keras_optimizer(case, shape, learning_rate, scale, seed):
+    generator = np.random.default_rng(seed)
+    start = generator.normal(size=shape)
+    gradients = [[scale * generator.normal(size=shape)] for _ in range(4)]
+    mode = "eager"  # on both backends: the same operations, none of them fused
+    ours = paths_of(case(learning_rate, sigma=0.0), variables_of(start), gradients, mode)
+    theirs = paths_of(case.plain(learning_rate), variables_of(start), gradients, mode)
+    assert_equal(ours, theirs)
+
+
+OPTIONS = [
+    (LSGD, keras.optimizers.SGD, {"momentum": 0.9}),
+    (LSGD, keras.optimizers.SGD, {"momentum": 0.9, "nesterov": True}),
+    (LAdam, keras.optimizers.Adam, {"amsgrad": True}),
+    (LAdam, keras.optimizers.Adam, {"beta_1": 0.5, "beta_2": 0.9, "epsilon": 1e-3}),
+    *[(case.optimizer, case.plain, {"rho": 0.5, "epsilon": 1e-2}) for case in KERAS[2:4]],
+    *[(KERAS[2].optimizer, KERAS[2].plain, o) for o in ({"momentum": 0.5}, {"centered": True})],
+]
+
+
+@pytest.mark.parametrize("ours, theirs, options", OPTIONS, ids=lambda o: str(getattr(o, "__name__", o)))
+def test_keras_variant_takes_the_options_of_the_keras_optimizer(ours, theirs, options):
+    gradients = gradients_of(50, 4)
+    one = path_of(ours(0.1, variant="keras", sigma=0.0, **options), gradients, mode="eager")
+    assert_equal(one, path_of(theirs(0.1, **options), gradients, mode="eager"))
+    noisy = path_of(ours(0.1, variant="keras", sigma=0.1, **options), gradients)
+    assert np.all(np.isfinite(noisy)) and not np.any(noisy[-1] == one[-1])
+
+
+SHAPES = [(7, 5), (7, 5), (5,), (5, 3), (3,)]
+NAMES = ["a/kernel", "b/kernel", "b/bias", "c/kernel", "c/bias"]
+
+
+def network(shapes=SHAPES):
+    """Variables with the paths of layers a, b and c; a's and b's kernels have one shape."""
+    result = []
+    for name, shape in zip(NAMES, shapes, strict=True):
+        layer, _, part = name.partition("/")
+        with keras.name_scope(layer):
+            result.append(keras.Variable(np.zeros(shape), dtype="float32", name=part))
+    assert [variable.path for variable in result] == NAMES
+    return result
+
+
+def network_path(case, count=3, **arguments):
+    generator = np.random.default_rng(5)
+    gradients = [[generator.normal(size=shape) for shape in SHAPES] for _ in range(count)]
+    return paths_of(case(LR, **{"sigma": SIGMA, **arguments}), network(), gradients)[1:]
+
+
+@all_optimizers
+def test_weights_left_out_move_like_the_plain_optimizer_and_noise_knows_no_neighbours(case):
+    plain, everywhere = network_path(case, sigma=0.0), network_path(case)
+    for choice, noisy in {
+        ("b",): {1, 2}, (0, -1): {0, 3, 4}, 0.3: {0}, (lambda path: path == "c/bias"): {4},
+    }.items():  # fmt: skip
+        chosen = list(choice) if isinstance(choice, tuple) else choice
+        for some, none, each in zip(
+            network_path(case, langevin_layers=chosen), plain, everywhere, strict=True
+        ):
+            for position in range(5):
+                expected = each if position in noisy else none
+                np.testing.assert_array_equal(some[position], expected[position])
+            assert all(np.all(each[i] != none[i]) for i in range(5))
+
+
+@all_optimizers
+def test_two_variables_of_one_shape_never_share_noise(case):
+    gradients = [[np.ones(shape) for shape in SHAPES]] * 2
+    for values in paths_of(case(LR, sigma=SIGMA), network(), gradients)[1:]:
+        assert not np.any(values[0] == values[1])
+
+
+@all_optimizers
+def test_a_variable_without_gradient_stays_and_the_others_keep_their_noise(case):
+    variables = network()
+    optimizer = case(LR, sigma=SIGMA)
+    optimizer.build(variables)
+    gradients = [ops.ones(shape) for shape in SHAPES]
+    with pytest.warns(UserWarning, match="Gradients do not exist"):
+        optimizer.apply([None, *gradients[1:]], variables)
+    other = network()
+    case(LR, sigma=SIGMA).apply(gradients, other)
+    assert not np.any(np.asarray(variables[0].value))
+    for one, two in zip(variables[1:], other[1:], strict=True):
+        np.testing.assert_array_equal(np.asarray(one.value), np.asarray(two.value))
+
+
+@all_optimizers
+def test_without_noise_nothing_is_drawn(case, monkeypatch):
+    def fail(*arguments):
+        raise AssertionError("drawn")
+
+    monkeypatch.setattr("langevin.noise.normal", fail)
+    path_of(case(LR, sigma=0.0), gradients_of(10, 1))
+    with pytest.raises(AssertionError, match="drawn"):
+        path_of(case(LR, sigma=SIGMA), gradients_of(10, 1))
+
+
+@all_optimizers
+def test_compiled_updates_agree_with_eager_ones(case):
+    gradients = gradients_of(1000, 4)
+    eager = path_of(case(LR, sigma=SIGMA), gradients, mode="eager")
+    if BACKEND == "tensorflow":
+        assert_equal(eager, path_of(case(LR, sigma=SIGMA), gradients, mode="graph"))
+    # XLA rounds logarithms, cosines and sums in another order.
+    xla = path_of(case(LR, sigma=SIGMA), gradients, mode="xla")
+    np.testing.assert_allclose(xla, eager, rtol=1e-4, atol=2e-5)
+
+
+# compile and fit
+
+
+@pytest.mark.parametrize("compile_arguments", [{"jit_compile": True}, {"jit_compile": False}, {"run_eagerly": True}], ids=str)
+@all_optimizers
+def test_one_step_law_in_fit(case, compile_arguments):
+    gradients = gradients_of(N, 2)
+    path = fit_path(case(LR, sigma=SIGMA), gradients, **compile_arguments)
+    assert_one_step_law(case, path, gradients, LR, SIGMA)
+
+
+@all_optimizers
+def test_one_step_law_in_fit_under_mixed_precision_and_loss_scaling(case):
+    # Half-precision gradients times the scale of the loss must be exact: small multiples of 1/64.
+    gradients = [np.round(g * 64).clip(-64, 64) / np.float32(64) for g in gradients_of(N, 2)]
+    inner = case(LR, sigma=SIGMA)
+    optimizer = keras.optimizers.LossScaleOptimizer(inner, initial_scale=256.0)
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        path = fit_path(optimizer, gradients)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert int(inner.iterations) == 2
+    assert_one_step_law(case, path, gradients, LR, SIGMA)
+
+
+def test_an_overflow_under_loss_scaling_makes_no_noise():
+    optimizer = keras.optimizers.LossScaleOptimizer(LAdam(LR, sigma=SIGMA), initial_scale=2.0)
+    fine, [broken] = gradients_of(100, 1), [np.full(100, np.inf, "float32")]
+    path = fit_path(optimizer, [broken, *fine])
+    np.testing.assert_array_equal(path[1], path[0])
+    assert np.all(path[2] != path[1])
+
+
+# Configurations
+
+
+@all_optimizers
+def test_config_makes_an_equal_optimizer(case):
+    arguments = {"sigma": 0.02, "langevin_layers": 0.5, "noise_cap": 3.0, "seed": 11}
+    arguments |= {"weight_decay": 0.1, "clipnorm": 1.0, "name": "mine"}
+    optimizer = case(0.3, **arguments)
+    config = optimizer.get_config()
+    for name, value in arguments.items():
+        assert config[name] == pytest.approx(value) if name == "sigma" else config[name] == value
+    assert config.get("variant") == case.variant
+    again = case.optimizer.from_config(config)
+    assert again.get_config() == config
+    gradients = gradients_of(50, 3)
+    assert_equal(path_of(optimizer, gradients), path_of(again, gradients))
+
+
+@pytest.mark.parametrize("layers", [None, 0.3, [0, -1], (0, 1), range(2), ["a", "c"]], ids=str)
+@all_optimizers
+def test_config_serializes_every_form_of_langevin_layers(case, layers):
+    config = keras.optimizers.serialize(case(langevin_layers=layers))
+    again = keras.optimizers.deserialize(config)
+    expected = list(layers) if isinstance(layers, (tuple, range)) else layers
+    assert again.langevin_layers == expected and type(again) is case.optimizer
+
+
+@pytest.mark.parametrize("sigma", [ExponentialDecay(0.1, 2, 0.5), LogSchedule(0.1, 3)], ids=type)
+@all_optimizers
+def test_config_serializes_schedules(case, sigma):
+    optimizer = case(ExponentialDecay(0.2, 2, 0.5), sigma=sigma)
+    again = keras.optimizers.deserialize(keras.optimizers.serialize(optimizer))
+    again.iterations.assign(5)
+    assert float(again.sigma) == pytest.approx(float(sigma(5)), rel=1e-6)
+    assert float(again.learning_rate) == pytest.approx(0.2 * 0.5**2.5, rel=1e-6)
+
+
+def test_registered_names_are_unique_and_of_the_package():
+    classes = {case.optimizer for case in OPTIMIZERS if case.variant}
+    names = {keras.saving.get_registered_name(each) for each in classes}
+    assert names == {"langevin>LSGD", "langevin>LAdam", "langevin>LRMSprop", "langevin>LAdadelta"}
+    for each in classes:
+        assert keras.saving.get_registered_object(f"langevin>{each.__name__}") is each
+
+
+def test_seed_comes_from_keras_seeding_unless_given():
+    def seed():
+        keras.utils.set_random_seed(5)
+        return LSGD().seed
+
+    assert seed() == seed() != LSGD().seed
+    assert LSGD(seed=3).seed == LSGD(seed=np.int64(3)).seed == 3
+    assert LSGD(seed=2**31 - 1).seed == 2**31 - 1
+
+
+# Wrong arguments: the argument, what was expected, what came
+
+NUMBER = "`{}` must be a finite number {}"
+WRONG = [
+    ({"sigma": -0.1}, NUMBER.format("sigma", ">= 0") + ".*Received: -0.1"),
+    ({"sigma": float("nan")}, NUMBER.format("sigma", ">= 0") + ".*Received: nan"),
+    ({"sigma": float("inf")}, NUMBER.format("sigma", ">= 0") + ".*Received: inf"),
+    ({"sigma": "0.1"}, NUMBER.format("sigma", ">= 0") + ".*schedule.*Received: '0.1'"),
+    ({"sigma": None}, NUMBER.format("sigma", ">= 0") + ".*Received: None"),
+    ({"sigma": True}, NUMBER.format("sigma", ">= 0") + ".*Received: True"),
+    ({"noise_cap": 0.0}, NUMBER.format("noise_cap", "> 0") + ".*Received: 0.0"),
+    ({"noise_cap": -1}, NUMBER.format("noise_cap", "> 0") + ".*Received: -1"),
+    ({"noise_cap": float("nan")}, NUMBER.format("noise_cap", "> 0") + ".*Received: nan"),
+    ({"noise_cap": "1"}, NUMBER.format("noise_cap", "> 0") + ".*Received: '1'"),
+    ({"seed": -1}, r"`seed` must be an integer in \[0, 2\*\*31\).*Received: -1"),
+    ({"seed": 2**31}, r"`seed` must be an integer in .*Received: 2147483648"),
+    ({"seed": 0.5}, "`seed` must be an integer .*Received: 0.5"),
+    ({"seed": "7"}, "`seed` must be an integer .*Received: '7'"),
+    ({"seed": True}, "`seed` must be an integer .*Received: True"),
+]
+WRONG_LAYERS = [
+    (0.0, r"in \(0, 1\].*Received: 0.0"),
+    (1.2, r"in \(0, 1\].*Received: 1.2"),
+    (["d"], "'d' names no layer. Layers: .*'a', 'b', 'c'"),
+    ([3], "layer number 3; the model has 3 layers, 0 to 2: .*'a', 'b', 'c'"),
+    ([], r"chose no variable: \[\]"),
+    ("a", "must be None .*Received: 'a'"),
+]
+
+
+@pytest.mark.parametrize("arguments, message", WRONG, ids=str)
+@all_optimizers
+def test_wrong_argument(case, arguments, message):
+    with pytest.raises(ValueError, match=f"(?s){message}"):
+        case(**arguments)
+
+
+@pytest.mark.parametrize("layers, message", WRONG_LAYERS, ids=str)
+@all_optimizers
+def test_wrong_langevin_layers_at_the_first_build_and_at_every_later_one(case, layers, message):
+    optimizer = case(langevin_layers=layers)
+    for _ in range(2):
+        with pytest.raises(ValueError, match=f"(?s)`langevin_layers`.*{message}"):
+            optimizer.build(network())
+
+
+@pytest.mark.parametrize("case", [case for case in OPTIMIZERS if case.variant], ids=str)
+def test_wrong_variant_and_epsilon(case):
+    with pytest.raises(ValueError, match=r"`variant` must be one of .*paper.*keras.*Received: 'x'"):
+        case.optimizer(variant="x")
+    if case in ADAPTIVE:
+        with pytest.raises(ValueError, match="`epsilon` must be a finite number > 0. Received: 0"):
+            case(epsilon=0)
+
+
+PAPER_LACKS = [
+    (LSGD, {"momentum": 0.9}), (LSGD, {"nesterov": True}), (LAdam, {"amsgrad": True}),
+    (KERAS[2].optimizer, {"momentum": 0.9}), (KERAS[2].optimizer, {"centered": True}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("optimizer, arguments", PAPER_LACKS, ids=str)
+def test_paper_variant_says_what_the_published_update_lacks(optimizer, arguments):
+    [(name, value)] = arguments.items()
+    message = f"`{name}` is not part of the published update: pass variant='keras'.*{name}={value}"
+    with pytest.raises(ValueError, match=message):
+        optimizer(**arguments)
+
+
+def test_sigma_set_on_an_optimizer_that_cannot_take_it():
+    for sigma in (0.0, LogSchedule(0.1, 3)):
+        with pytest.raises(ValueError, match="`sigma` can be set only on .*sigma=0.2"):
+            LSGD(sigma=sigma).sigma = 0.2
+    with pytest.raises(ValueError, match="`sigma` must be a finite number >= 0. Received: -1"):
+        LSGD().sigma = -1
+
+
+def test_mixin_without_preconditioner_says_so():
+    import langevin
+
+    class Bare(langevin.Langevin, keras.optimizers.Adagrad):
+        pass
+
+    with pytest.raises(TypeError, match="Bare does not say what its `preconditioner` is"):
+        path_of(Bare(sigma=0.1), gradients_of(3, 1), mode="eager")
+    assert_normal(path_of(LSGD(1.0, sigma=1.0, seed=1), [np.zeros(N)])[1])
