@@ -23,6 +23,11 @@ def main(arguments=None):
     command.add_argument("--profile", choices=profiles.NAMES, help="default: by the device")
     command.add_argument("--only", nargs="+", metavar="NOTEBOOK", help="these notebooks alone")
     command.add_argument("--fresh", action="store_true", help="train again what is stored")
+    text = "choose the learning rates and sigmas that the author did not publish"
+    commands.add_parser("tune", help=text, description=text)
+    text = "compare our loop with model.fit, and Langevin with plain optimizers"
+    command = commands.add_parser("bench", help=text, description=text)
+    command.add_argument("--rounds", type=int, default=7, help="how often each variant is timed")
     options = parser.parse_args(arguments)
     try:
         return COMMANDS[options.command](options)
@@ -72,7 +77,26 @@ def figures(options):
     return 0 if pipeline.figures(options.profile, options.only, options.fresh) else 1
 
 
-COMMANDS = {"list": list_runs, "train": train, "show": show, "figures": figures}
+def tune(options):
+    from langevin import tuning
+
+    tuning.tune()
+
+
+def bench(options):
+    from langevin import bench
+
+    bench.bench(options.rounds)
+
+
+COMMANDS = {
+    "list": list_runs,
+    "train": train,
+    "show": show,
+    "figures": figures,
+    "tune": tune,
+    "bench": bench,
+}
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -6,6 +6,7 @@ the order of the layers, the input's first: `langevin_layers` counts them so.
 """
 
 import contextlib
+import math
 import random
 
 from keras import Input, Model, layers
@@ -31,6 +32,16 @@ def build(run, shape, classes):
     """The run's model, its weights drawn from the run's seed: equal seeds, equal weights."""
     with _python_random(run.seed):
         return BUILDERS[run.model](shape, classes, run.depth, run.initializer)
+
+
+def multiplications(model):
+    """Multiplications of one image's forward pass: each kernel once for each place it is put."""
+    total = 0
+    for layer in model.layers:
+        if kernels := [w for w in layer.weights if w.path.endswith("/kernel")]:
+            places = math.prod(layer.output.shape[1:-1])
+            total += places * sum(math.prod(kernel.shape) for kernel in kernels)
+    return total
 
 
 @contextlib.contextmanager

@@ -31,9 +31,11 @@ def figures(profile=None, only=None, fresh=False):
     profile, why = choose_profile(profile)
     names = profiles.notebooks(profile, only)
     print(f"Profile {profile}: {why}. Notebooks: {', '.join(names)}.", flush=True)
-    plan = {name: _parameters(profile, name) for name in names}
+    # At paper scale the recorded runs are drawn; a CPU trains none of them unless asked to.
+    train = profile != "paper" or fresh or runs.device() != "cpu"
+    plan = {name: _parameters(profile, name, train) for name in names}
     if fresh:
-        profiles.forget(profile)
+        profiles.start_afresh(profile)
     if runs.device() == "cpu":
         os.environ.setdefault("LANGEVIN_WORKERS", str(os.cpu_count()))
     begun, failed = time.time(), []
@@ -41,11 +43,13 @@ def figures(profile=None, only=None, fresh=False):
         if not _execute(profile, name, parameters):
             failed.append(name)
     _report(profile, begun, failed)
+    if fresh and profile == "paper":
+        print(profiles.compare_with_recorded())
     return not failed
 
 
-def _parameters(profile, name):
-    """The notebook's parameters in this profile, their names and data checked before anything runs."""
+def _parameters(profile, name, train):
+    """The notebook's parameters in this profile; names, data and runs are checked here."""
     import papermill
 
     given = dict(profiles.parameters(profile)[name])
@@ -53,7 +57,7 @@ def _parameters(profile, name):
     expected = papermill.inspect_notebook(path)
     if "runs" in given:
         given["runs"] = profiles.available(profile, given["runs"])
-    own = {"profile": profile, "train": profile != "paper" or runs.device() != "cpu"}
+    own = {"profile": profile, "train": train}
     given |= {parameter: value for parameter, value in own.items() if parameter in expected}
     if unknown := sorted(set(given) - set(expected)):
         raise ValueError(

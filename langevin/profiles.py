@@ -4,6 +4,8 @@ A profile is a YAML file beside the notebooks.  The notebooks, Make and the comm
 it into runs by the same functions.
 """
 
+import os
+
 import yaml
 
 from langevin import datasets
@@ -46,21 +48,47 @@ def planned(profile, notebook):
 
 
 def store(profile, notebook):
-    """Where a notebook's runs are kept: recorded beside the figures at paper scale, else `.runs`."""
+    """Where a notebook's runs are kept: at paper scale recorded beside the figures, else `.runs`.
+
+    With `LANGEVIN_FRESH` set, the paper's runs are trained again into `.runs/fresh`.
+    """
     if profile != "paper":
         return Store(root() / ".runs")
+    if os.environ.get("LANGEVIN_FRESH"):
+        return Store(root() / ".runs" / "fresh")
     recorded = root() / "figures" / "paper" / "runs"
     return Store(recorded / notebook, also=[recorded])
 
 
+def start_afresh(profile):
+    """Have what is stored trained again.  Recorded runs are left alone and compared with later."""
+    folder = root() / ".runs"
+    if profile == "paper":
+        os.environ["LANGEVIN_FRESH"] = "1"
+        folder = folder / "fresh"
+    for path in folder.glob("*.json"):
+        path.unlink()
+
+
+def compare_with_recorded():
+    """A sentence: how far fresh runs are from the recorded ones of the same key."""
+    recorded = root() / "figures" / "paper" / "runs"
+    fresh, old = Store(root() / ".runs" / "fresh"), Store(recorded, also=[recorded])
+    keys = [path.stem for path in sorted(fresh.folder.glob("*.json"))]
+    keys = [key for key in keys if old.find(key)]
+    apart = []
+    for key in keys:
+        one, other = (store.load(key)["history"]["val_accuracy"] for store in (fresh, old))
+        if one != other:
+            apart.append(abs(one[-1] - other[-1]))
+    return (
+        f"Of {len(keys)} fresh runs that are also recorded {len(keys) - len(apart)} are equal to "
+        f"the bit; the others' final test accuracies differ by {max(apart, default=0):.4f} at most."
+    )
+
+
 def notebook_path(notebook):
     return root() / "notebooks" / f"{notebook}.ipynb"
-
-
-def forget(profile):
-    """Remove the runs of `.runs`, so that they are trained again; recorded runs are never touched."""
-    for path in (root() / ".runs").glob("*.json"):
-        path.unlink()
 
 
 def available(profile, blocks):
@@ -77,7 +105,7 @@ def available(profile, blocks):
         except datasets.DataUnavailable as error:
             if profile == "paper":
                 raise
-            print(f"{error}\n*** scikit-learn's digits instead of {named}: not the paper's data. ***")
+            print(f"{error}\n*** scikit-learn's digits instead of {named}, not the paper's data ***")
             fallback = {"dataset": "digits", "batch_size": 64, "train_size": None}
             blocks[place] = {**block, **fallback}
     return blocks

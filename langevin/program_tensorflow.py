@@ -41,7 +41,7 @@ class Program:
         chosen = [number for number, span in enumerate(spans) if span[0] in noisy]
         self.optimizer = optimizers.from_run(run, chosen)
         self.optimizer.build(self.weights)
-        self.blank = [np.array(v) for v in self.optimizer.variables]
+        self.blank = [v.numpy() for v in self.optimizer.variables]
 
         self.train = tf.constant(dataset.x_train), tf.constant(dataset.y_train)
         self.sets = {
@@ -66,9 +66,9 @@ class Program:
     def start(self, run):
         """Weights from the run's seed and initializer, a blank optimizer, the run's noise."""
         fresh = self._fresh_model(run)
-        flat = iter([np.array(v).ravel() for v in fresh.trainable_variables])
+        flat = iter([v.numpy().ravel() for v in fresh.trainable_variables])
         weights = [np.concatenate([next(flat) for _ in span]) for span in self.sizes]
-        others = [np.array(v) for v in fresh.non_trainable_variables]
+        others = [v.numpy() for v in fresh.non_trainable_variables]
         self.restore([*weights, *others, *self.blank])
         self.optimizer.seed = run.seed
 
@@ -85,7 +85,7 @@ class Program:
 
     def state(self):
         """Copies of all that training changes, in an order that `restore` takes."""
-        return [np.array(v) for v in self._variables()]
+        return [v.numpy() for v in self._variables()]
 
     def restore(self, state):
         for variable, value in zip(self._variables(), state, strict=True):

@@ -30,6 +30,8 @@ SCHEMA = 1
 GROUP_SIZE = 1
 # Runs at most that one process trains with one compiled program before others may help.
 UNIT = 5
+# For the estimate of time alone: operations a second of a CPU's core, and a program's compilation.
+CPU_SPEED, COMPILE_SECONDS = 40e9, 5.0
 NAMED_DATA = (*datasets.LABELS, "digits")
 
 
@@ -357,13 +359,13 @@ def sweep(runs, store=None, executor=None, train=True):
     store = store if isinstance(store, Store) else Store(store or root() / ".runs")
     keys = [key_of(run) for run in runs]
     missing = {key: run for key, run in zip(keys, runs) if store.find(key) is None}
-    print(_announcement(runs, missing), flush=True)
+    count = int(os.environ.get("LANGEVIN_WORKERS", 1)) if executor is None else 1
+    print(_announcement(runs, missing.values(), count), flush=True)
     if missing and not train:
         print(_summary(missing.values()), flush=True)
         keys = [key for key in keys if key not in missing]
     elif missing:
-        count = int(os.environ.get("LANGEVIN_WORKERS", 1))
-        own = workers(count) if executor is None and count > 1 else contextlib.nullcontext(executor)
+        own = workers(count) if count > 1 else contextlib.nullcontext(executor)
         with tqdm(total=len(missing), unit="run") as bar, one_gpu_at_a_time(), own as pool:
             _train_missing(missing, store, pool, bar)
     if not keys:
@@ -384,13 +386,31 @@ def _summary(runs):
     return "Not recorded, and left out:\n" + "\n".join(lines)
 
 
-def _announcement(runs, missing):
+def _announcement(runs, missing, count):
     labels = sorted({dataset_of(run).label for run in runs})
-    todo = f"{len(missing)} to train" if missing else "none to train"
-    return (
-        f"{len(runs)} runs on {', '.join(labels)}: {len(runs) - len(missing)} stored, {todo}. "
-        f"Backend {keras.backend.backend()}, device {device()}, group size {GROUP_SIZE}."
+    text = (
+        f"{len(runs)} runs on {', '.join(labels)}: {len(runs) - len(missing)} stored, "
+        f"{len(missing) or 'none'} to train. Backend {keras.backend.backend()}, device {device()}, "
+        f"group size {GROUP_SIZE}, {count} process{'es' * (count > 1)}."
     )
+    if missing and device() == "cpu":
+        text += f" Estimate: {_estimate(missing, count) / 60:.1f} minutes."
+    return text
+
+
+def _estimate(runs, count):
+    """Seconds that the runs take in so many processes, by their arithmetic, within a factor of 2.
+
+    A training step costs three forward passes; every epoch measures two sets of images.
+    """
+    seconds = 0.0
+    for unit in _units(runs):
+        dataset = dataset_of(unit[0])
+        model = models.build(unit[0], dataset.x_train.shape[1:], dataset.classes)
+        passes = 3 * len(dataset.x_train) + min(len(dataset.x_train), 10_000) + len(dataset.x_test)
+        epochs = sum(run.epochs for run in unit)
+        seconds += COMPILE_SECONDS + epochs * passes * 2 * models.multiplications(model) / CPU_SPEED
+    return seconds / count
 
 
 def _train_missing(missing, store, pool, bar):

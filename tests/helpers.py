@@ -129,21 +129,16 @@ def stateless_normal(seed, step, shape):
     return jax.random.normal(jax.random.fold_in(jax.random.key(seed), step), shape)
 
 
-def updater(optimizer, variables, mode=None):
-    """A function of a list of gradients that makes one update; mode: eager, graph or xla.
-
-    By default eager on TensorFlow, compiled on JAX, whose eager code compiles the noise at every
-    step anew.
-    """
+def updater(optimizer, variables, mode="eager"):
+    """A function of a list of gradients that makes one update; mode: eager, graph or xla."""
     optimizer.build(variables)
-    mode = mode or ("eager" if BACKEND == "tensorflow" else "xla")
     if mode == "eager":
         return lambda gradients: optimizer.apply(gradients, variables)
     if BACKEND == "tensorflow":
         import tensorflow as tf
 
-        apply = tf.function(optimizer.apply, autograph=False, jit_compile=mode == "xla")
-        return lambda gradients: apply(gradients, variables)
+        compiled = functools.partial(tf.function, autograph=False, jit_compile=mode == "xla")
+        return compiled(lambda gradients: optimizer.apply(gradients, variables))
     import jax
 
     stateless_apply = jax.jit(optimizer.stateless_apply)
@@ -161,11 +156,8 @@ def restore(variables, values):
         variable.assign(value)
 
 
-def paths_of(optimizer, variables, gradients, mode=None):
-    """Where the variables are before and after each update: a list of lists of arrays.
-
-    `gradients` holds a list for each update.
-    """
+def paths_of(optimizer, variables, gradients, mode="eager"):
+    """Where the variables are before and after each update, for a list of gradients each."""
     return path_under(updater(optimizer, variables, mode), variables, gradients)
 
 
@@ -178,7 +170,7 @@ def path_under(update, variables, gradients):
     return path
 
 
-def path_of(optimizer, gradients, start=None, dtype="float32", mode=None):
+def path_of(optimizer, gradients, start=None, dtype="float32", mode="eager"):
     """`paths_of` for one variable: an array (len(gradients) + 1, n)."""
     start = np.zeros(gradients[0].shape) if start is None else start
     path = paths_of(optimizer, variables_of(start, dtype=dtype), [[g] for g in gradients], mode)
@@ -272,9 +264,9 @@ def standardized(case, path, gradients, rates, sigmas, cap=np.inf, weight_decay=
         np.broadcast_to(sigmas, len(gradients)), strict=False,
     ):  # fmt: skip
         preconditioner, drift = rule.step(np.asarray(gradient, "float64"), float(rate))
-        drift = drift - rate * weight_decay * old
-        rule.moved(new - old)
-        zs.append((new - old - drift) / (sigma * np.sqrt(rate * np.minimum(preconditioner, cap))))
+        step = new - (1 - rate * weight_decay) * old
+        rule.moved(step)
+        zs.append((step - drift) / (sigma * np.sqrt(rate * np.minimum(preconditioner, cap))))
     return zs
 
 

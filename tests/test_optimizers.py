@@ -6,6 +6,7 @@ A feature is tested by the one-step law under it, or by equality to the bit.
 import keras
 import numpy as np
 import pytest
+import restatement
 from helpers import (
     ADAPTIVE,
     BACKEND,
@@ -100,31 +101,38 @@ def test_gradient_accumulation_has_noise_on_real_updates_only(case):
 def test_ema_averages_the_noisy_path(case):
     optimizer = case(LR, sigma=SIGMA, use_ema=True, ema_momentum=0.5)
     variables = variables_of(np.zeros(100))
-    path = [values[0] for values in paths_of(optimizer, variables, [[g] for g in gradients_of(100, 3)])]
+    path = paths_of(optimizer, variables, [[gradient] for gradient in gradients_of(100, 3)])
     optimizer.finalize_variable_values(variables)
-    average = path[1]
-    for value in path[2:]:
+    average = path[1][0]
+    for [value] in path[2:]:
         average = np.float32(0.5) * average + np.float32(0.5) * value
     np.testing.assert_allclose(np.asarray(variables[0].value), average, rtol=1e-5, atol=1e-7)
+
+
+def half(case):
+    """Numbers that half precision holds: of others, Keras's averages are off by some percent."""
+    if case.rule in (restatement.KerasAdam, restatement.PaperAdam, restatement.Nadam):
+        averages = {"beta_1": 0.5, "beta_2": 0.75}
+    else:
+        averages = {"rho": 0.5} if case in ADAPTIVE else {}
+    return averages | ({"epsilon": 2.0**-10} if case in KERAS and case in ADAPTIVE else {})
 
 
 @all_optimizers
 def test_one_step_law_in_float16(case):
     # P of the zero gradients is beyond float16 in the paper's variants, sqrt(P) lr sigma is not.
     gradients = [np.where(np.arange(N) % 2, g, 0).astype("float16") for g in gradients_of(N, 1)]
-    # Keras's own epsilon vanishes in float16: Adam's and Nadam's 0 / 0 there is Keras's.
-    epsilon = {"epsilon": 1e-3} if case in KERAS and case in ADAPTIVE else {}
-    path = path_of(case(1e-3, sigma=0.01, **epsilon), gradients, dtype="float16")
+    path = path_of(case(1e-3, sigma=0.01, **half(case)), gradients, dtype="float16")
     assert path.dtype == np.float16 and np.all(np.isfinite(path))
-    assert_one_step_law(case, path, gradients, 1e-3, 0.01, **epsilon)
+    assert_one_step_law(case, path, gradients, 1e-3, 0.01, **half(case))
 
 
 @all_optimizers
 def test_one_step_law_in_bfloat16_up_to_its_rounding(case):
     [gradient] = gradients_of(N, 1)
-    path = path_of(case(LR, sigma=SIGMA), [gradient], dtype="bfloat16")
+    path = path_of(case(LR, sigma=SIGMA, **half(case)), [gradient], dtype="bfloat16")
     rounded = np.asarray(ops.convert_to_tensor(gradient, dtype="bfloat16")).astype("float64")
-    [z] = standardized(case, path, [rounded], LR, SIGMA)
+    [z] = standardized(case, path, [rounded], LR, SIGMA, **half(case))
     # 8 bits: the weight, P and the drift are each off by up to 1 / 256.
     assert abs(np.std(z) - 1) < BAND * np.sqrt(0.5 / N) + 2 / 256
     assert abs(np.mean(z)) < BAND / np.sqrt(N) + 2 / 256
@@ -133,23 +141,13 @@ def test_one_step_law_in_bfloat16_up_to_its_rounding(case):
 @all_optimizers
 def test_sigma_schedule_that_returns_zero_has_no_effect(case):
     gradients = gradients_of(1000, 3)
-    off = keras.optimizers.schedules.PiecewiseConstantDecay([1], [SIGMA, 0.0])
+    off = keras.optimizers.schedules.PiecewiseConstantDecay([0], [SIGMA, 0.0])
     path = path_of(case(LR, sigma=off), gradients)
-    [z, *rest] = [
-        new - old - case_drift
-        for old, new, case_drift in zip(path, path[1:], drifts(case, path, gradients), strict=False)
-    ]
-    assert np.std(z) > 0.01 * SIGMA * np.sqrt(LR)
-    for residual in rest:  # only the rounding of float32
-        assert np.max(np.abs(residual)) < 1e-5
-
-
-def drifts(case, path, gradients):
-    rule, result = case.rule(), []
-    for old, new, gradient in zip(path, path[1:], gradients, strict=False):
-        result.append(rule.step(gradient.astype("float64"), LR)[1])
-        rule.moved((new - old).astype("float64"))
-    return result
+    # z as if sigma were still there: what is left of it is the rounding of float32.
+    first, *rest = standardized(case, path, gradients, LR, SIGMA)
+    assert_normal(first)
+    for z in rest:
+        assert np.max(np.abs(z)) < 1e-3
 
 
 @all_optimizers
@@ -170,13 +168,14 @@ def test_sigma_can_be_set_between_steps(case):
     shape=st.sampled_from([(), (1,), (3, 4), (2, 3, 2)]), learning_rate=st.floats(1e-5, 1.0),
     scale=st.sampled_from([0.0, 1e-6, 1.0, 1e6]), seed=st.integers(0, 2**31 - 1),
 )  # fmt: skip
-def test_keras_variant_without_noise_is_the_keras_optimizer(case, shape, learning_rate, scale, seed):
+def test_keras_variant_without_noise_is_the_keras_optimizer(
+    case, shape, learning_rate, scale, seed
+):
     generator = np.random.default_rng(seed)
     start = generator.normal(size=shape)
     gradients = [[scale * generator.normal(size=shape)] for _ in range(4)]
-    mode = "eager"  # on both backends: the same operations, none of them fused
-    ours = paths_of(case(learning_rate, sigma=0.0), variables_of(start), gradients, mode)
-    theirs = paths_of(case.plain(learning_rate), variables_of(start), gradients, mode)
+    ours = paths_of(case(learning_rate, sigma=0.0), variables_of(start), gradients)
+    theirs = paths_of(case.plain(learning_rate), variables_of(start), gradients)
     assert_equal(ours, theirs)
 
 
@@ -190,11 +189,11 @@ OPTIONS = [
 ]
 
 
-@pytest.mark.parametrize("ours, theirs, options", OPTIONS, ids=lambda o: str(getattr(o, "__name__", o)))
+@pytest.mark.parametrize("ours, theirs, options", OPTIONS, ids=str)
 def test_keras_variant_takes_the_options_of_the_keras_optimizer(ours, theirs, options):
     gradients = gradients_of(50, 4)
-    one = path_of(ours(0.1, variant="keras", sigma=0.0, **options), gradients, mode="eager")
-    assert_equal(one, path_of(theirs(0.1, **options), gradients, mode="eager"))
+    one = path_of(ours(0.1, variant="keras", sigma=0.0, **options), gradients)
+    assert_equal(one, path_of(theirs(0.1, **options), gradients))
     noisy = path_of(ours(0.1, variant="keras", sigma=0.1, **options), gradients)
     assert np.all(np.isfinite(noisy)) and not np.any(noisy[-1] == one[-1])
 
@@ -272,7 +271,7 @@ def test_without_noise_nothing_is_drawn(case, monkeypatch):
 @all_optimizers
 def test_compiled_updates_agree_with_eager_ones(case):
     gradients = gradients_of(1000, 4)
-    eager = path_of(case(LR, sigma=SIGMA), gradients, mode="eager")
+    eager = path_of(case(LR, sigma=SIGMA), gradients)
     if BACKEND == "tensorflow":
         assert_equal(eager, path_of(case(LR, sigma=SIGMA), gradients, mode="graph"))
     # XLA rounds logarithms, cosines and sums in another order.
@@ -283,18 +282,25 @@ def test_compiled_updates_agree_with_eager_ones(case):
 # compile and fit
 
 
-@pytest.mark.parametrize("compile_arguments", [{"jit_compile": True}, {"jit_compile": False}, {"run_eagerly": True}], ids=str)
+MODES = {"xla": {"jit_compile": True}, "graph": {"jit_compile": False}, "eager": {"run_eagerly": True}}
+if BACKEND == "jax":
+    del MODES["graph"]  # which for JAX is another word for eager
+
+
+@pytest.mark.parametrize("mode", MODES)
 @all_optimizers
-def test_one_step_law_in_fit(case, compile_arguments):
+def test_one_step_law_in_fit(case, mode):
     gradients = gradients_of(N, 2)
-    path = fit_path(case(LR, sigma=SIGMA), gradients, **compile_arguments)
+    path = fit_path(case(LR, sigma=SIGMA), gradients, **MODES[mode])
     assert_one_step_law(case, path, gradients, LR, SIGMA)
 
 
 @all_optimizers
 def test_one_step_law_in_fit_under_mixed_precision_and_loss_scaling(case):
     # Half-precision gradients times the scale of the loss must be exact: small multiples of 1/64.
-    gradients = [np.round(g * 64).clip(-64, 64) / np.float32(64) for g in gradients_of(N, 2)]
+    # On JAX Keras does not carry Nadam's product of momenta from step to step there.
+    count = 1 if case.plain is keras.optimizers.Nadam else 2
+    gradients = [np.round(g * 64).clip(-64, 64) / np.float32(64) for g in gradients_of(N, count)]
     inner = case(LR, sigma=SIGMA)
     optimizer = keras.optimizers.LossScaleOptimizer(inner, initial_scale=256.0)
     keras.config.set_dtype_policy("mixed_float16")
@@ -302,7 +308,7 @@ def test_one_step_law_in_fit_under_mixed_precision_and_loss_scaling(case):
         path = fit_path(optimizer, gradients)
     finally:
         keras.config.set_dtype_policy("float32")
-    assert int(inner.iterations) == 2
+    assert int(inner.iterations) == count
     assert_one_step_law(case, path, gradients, LR, SIGMA)
 
 
@@ -453,5 +459,5 @@ def test_mixin_without_preconditioner_says_so():
         pass
 
     with pytest.raises(TypeError, match="Bare does not say what its `preconditioner` is"):
-        path_of(Bare(sigma=0.1), gradients_of(3, 1), mode="eager")
+        path_of(Bare(sigma=0.1), gradients_of(3, 1))
     assert_normal(path_of(LSGD(1.0, sigma=1.0, seed=1), [np.zeros(N)])[1])

@@ -1,0 +1,108 @@
+"""The figures say what the frame says."""
+
+import itertools
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+
+from langevin import analysis, plots
+from langevin.runs import Run
+
+DEPTHS, SEEDS = (3, 40), range(7)
+
+
+@pytest.fixture(scope="module")
+def frame():
+    """Made-up runs: with Glorot plain never starts at depth 40, with noise in all but one seed."""
+    rng, rows = np.random.default_rng(0), []
+    axes = itertools.product(DEPTHS, ("adam", "rmsprop"), plots.INITIALIZERS, (0.0, 1e-3), SEEDS)
+    for depth, optimizer, initializer, sigma, seed in axes:
+        run = Run(depth=depth, optimizer=optimizer, initializer=initializer, sigma=sigma,
+                  seed=seed, epochs=2)  # fmt: skip
+        dead = depth == 40 and initializer == "glorot_uniform" and (sigma == 0 or seed == 0)
+        for epoch in range(3):
+            loss = 2.3 if dead or epoch == 0 else 0.2 + 0.01 * rng.random()
+            accuracy = 0.11 if dead or epoch == 0 else 0.95 + 0.01 * rng.random()
+            rows.append({
+                **run.settings(), "langevin_layers": run.layers_text(), "key": str(hash(run)),
+                "epoch": epoch, "loss": loss, "val_loss": loss, "accuracy": accuracy,
+                "val_accuracy": accuracy, "diverged": False, "seconds": 1.0, "compile_seconds": 0.0,
+                "kernel_sd": (0.125,) * (depth + 1), "backend": "tensorflow", "device": "cpu",
+                "dataset_label": "made-up images", "data_hash": "0", "classes": 10, "group_size": 1,
+            })  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+@pytest.fixture(scope="module")
+def finals(frame):
+    return analysis.final(frame)
+
+
+def texts(figure):
+    return [t.get_text() for t in figure.findobj(plt.Text) if t.get_text()]
+
+
+@pytest.mark.parametrize("draw", [plots.accuracy_by_depth, plots.gain_by_depth, plots.curves])
+def test_a_figure_names_its_data_its_panels_and_its_axes(draw, frame, finals):
+    figure = draw(frame if draw is plots.curves else finals, "The message")
+    said = texts(figure)
+    assert "The message" in said
+    assert any("made-up images, 7 seeds, 2 epochs; tensorflow on cpu" in text for text in said)
+    axes = figure.axes
+    assert all(a.get_xlabel() for a in axes[-2:]) and axes[0].get_ylabel()
+    assert len(axes) == (8 if draw is plots.curves else 4)
+    plt.close(figure)
+
+
+def test_every_run_is_a_point_or_counted_as_never_started(finals):
+    figure = plots.accuracy_by_depth(finals, "")
+    points = sum(len(line.get_xdata()) for a in figure.axes for line in a.lines
+                 if line.get_linestyle() == "None")  # fmt: skip
+    assert points == finals.started.sum()
+    counts = [text for text in texts(figure) if text.endswith("/7")]
+    assert sorted(counts) == ["1/7", "1/7", "7/7", "7/7"]
+    plt.close(figure)
+
+
+def test_gains_are_drawn_only_where_both_started(finals):
+    figure = plots.gain_by_depth(finals, "")
+    adam_glorot = figure.axes[0]
+    assert [len(line.get_xdata()) for line in adam_glorot.lines[:2]] == [7, 0]
+    assert any("0 → 6 of 7" in text for text in texts(figure))
+    plt.close(figure)
+
+
+def test_an_optimizer_has_one_colour_and_no_two_share_one():
+    assert set(plots.COLORS) == set(plots.NAMES)
+    assert len({*plots.COLORS.values(), plots.GREY}) == len(plots.COLORS) + 1
+
+
+def test_kernel_widths_draws_a_line_an_epoch(frame):
+    deep = frame[(frame.depth == 40) & (frame.optimizer == "adam")]
+    figure = plots.kernel_widths(deep, "", [0, 2])
+    labels = [line.get_label() for line in figure.axes[0].lines]
+    assert labels[:2] == ["epoch 0", "epoch 2"]
+    assert all(len(line.get_xdata()) == 41 for line in figure.axes[0].lines[:2])
+    plt.close(figure)
+
+
+def test_sentences_are_computed_and_say_nothing_on_the_claims_on_digits(finals):
+    adam = finals.query("optimizer == 'adam' and initializer == 'glorot_uniform'")
+    rows = analysis.verdicts(analysis.claim_1(adam, "Adam, Glorot"))
+    assert "C1, Adam, Glorot: " in plots.claims_text(rows, finals)
+    digits = finals.assign(dataset="digits")
+    assert "nothing on the paper's claims" in plots.claims_text(rows, digits)
+    said = plots.counts_text(adam, "sigma", [0.0, 1e-3], ["depth", "initializer"])
+    assert "**depth 40, Glorot initialization (the paper's)**" in said
+    assert "0.0 0 of 7; 0.001 6 of 7" in said
+
+
+def test_saved_are_the_picture_its_vector_form_and_its_data(finals, tmp_path, monkeypatch):
+    monkeypatch.setattr(plots, "root", lambda: tmp_path)
+    plots.save(plots.accuracy_by_depth(finals, ""), "quick", "depth-mnist", finals)
+    made = {path.name for path in (tmp_path / "figures" / "quick").iterdir()}
+    assert made == {"depth-mnist.png", "depth-mnist.pdf", "depth-mnist.csv"}
+    again = pd.read_csv(tmp_path / "figures" / "quick" / "depth-mnist.csv")
+    np.testing.assert_allclose(again.val_accuracy, finals.val_accuracy, rtol=1e-8)

@@ -1,0 +1,80 @@
+"""The profiles: every one is made of runs, and every notebook is in every one."""
+
+import pytest
+
+from langevin import datasets, profiles
+from langevin.runs import root
+
+NOTEBOOKS = {path.stem for path in (root() / "notebooks").glob("*.ipynb")}
+
+
+@pytest.mark.parametrize("profile", profiles.NAMES)
+def test_a_profile_has_every_notebook_and_valid_runs(profile):
+    assert set(profiles.notebooks(profile)) == NOTEBOOKS
+    for notebook in NOTEBOOKS:
+        given = profiles.parameters(profile)[notebook]
+        assert bool(profiles.planned(profile, notebook)) == ("runs" in given)
+
+
+def test_reported_runs_use_the_seeds_from_0_on_and_none_of_tuning():
+    for notebook in NOTEBOOKS:
+        settings = {}
+        for run in profiles.planned("paper", notebook):
+            assert not run.validation
+            key = tuple(str(v) for k, v in run.settings().items() if k != "seed")
+            settings.setdefault(key, []).append(run.seed)
+        assert all(sorted(seeds) == list(range(len(seeds))) for seeds in settings.values())
+
+
+def test_smoke_needs_no_data_host():
+    for notebook in NOTEBOOKS:
+        assert {run.dataset for run in profiles.planned("smoke", notebook)} <= {"digits"}
+
+
+def test_paper_and_quick_have_the_settings_that_the_design_asks_for():
+    paper = profiles.planned("paper", "depth-mnist")
+    settings = {(r.depth, r.optimizer, r.initializer, r.sigma > 0) for r in paper}
+    for depth in (3, 10, 20, 30, 40):
+        for optimizer in ("adam", "rmsprop"):
+            for initializer in ("glorot_uniform", "he_uniform"):
+                for noisy in (False, True):
+                    assert (depth, optimizer, initializer, noisy) in settings
+    adam = [r for r in paper if r.optimizer == "adam"]
+    assert max(r.seed for r in adam) == 19 and {r.epochs for r in adam} == {20}
+    quick = profiles.planned("quick", "depth-mnist")
+    assert {r.depth for r in quick} == {3, 20, 40} and max(r.seed for r in quick) == 2
+    assert min(r.epochs for r in quick) >= 4 and {r.dataset for r in quick} == {"mnist"}
+
+
+def test_only_paper_runs_are_recorded():
+    assert profiles.store("quick", "depth-mnist").folder == root() / ".runs"
+    recorded = profiles.store("paper", "depth-mnist").folder
+    assert recorded == root() / "figures" / "paper" / "runs" / "depth-mnist"
+
+
+def test_unknown_names_are_refused():
+    with pytest.raises(ValueError, match="huge.*|.*'huge'"):
+        profiles.parameters("huge")
+    with pytest.raises(ValueError, match="no-such"):
+        profiles.notebooks("smoke", ["no-such"])
+
+
+@pytest.fixture
+def no_data_host(monkeypatch):
+    def load(name):
+        if name != "digits":
+            raise datasets.DataUnavailable(f"{name} is not to be had")
+
+    monkeypatch.setattr(datasets, "load", load)
+
+
+def test_without_data_quick_falls_back_to_digits_loudly(no_data_host, capsys):
+    blocks = profiles.available("quick", [{"dataset": "mnist", "depth": 3}, {"dataset": "digits"}])
+    assert [block["dataset"] for block in blocks] == ["digits", "digits"]
+    said = capsys.readouterr().out
+    assert "mnist is not to be had" in said and "***" in said and "digits" in said
+
+
+def test_without_data_paper_stops(no_data_host):
+    with pytest.raises(datasets.DataUnavailable, match="mnist"):
+        profiles.available("paper", [{"dataset": "mnist"}])

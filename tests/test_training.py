@@ -1,0 +1,140 @@
+"""One run: the same start and batches for all, one program for many runs, nothing lost."""
+
+import dataclasses
+import math
+
+import keras
+import numpy as np
+import pytest
+
+from langevin import models, optimizers, runs, training
+from langevin.program_tensorflow import Program
+
+RUN = runs.Run(dataset="digits", batch_size=64, depth=4, epochs=3, sigma=1e-3)
+
+
+def dataset():
+    return runs.dataset_of(RUN)
+
+
+def fit(run, **named):
+    """A run's rows without the seconds that they took."""
+    rows = training.fit(run, dataset(), **named)
+    return [{k: v for k, v in row.items() if not k.endswith("seconds")} for row in rows]
+
+
+def weights_after(run, steps):
+    """Flat weights after some steps of the run's first epoch, a vector a variable."""
+    program = Program(run.program(), dataset())
+    program.start(run)
+    order = np.random.default_rng([run.seed, 1]).permutation(len(dataset().x_train)).astype("int32")
+    many = len(dataset().x_train) // run.batch_size
+    rates, sigmas = np.full(many, run.learning_rate, "float32"), np.full(many, run.sigma, "float32")
+    program.epoch(order, rates, sigmas, steps=steps)
+    return [value.numpy().ravel() for value in program._values()]
+
+
+def keras_weights_after(run, steps, optimizer):
+    """The same by Keras's own means: a model, an optimizer on its variables, batch after batch."""
+    data = dataset()
+    model = models.build(run, data.x_train.shape[1:], data.classes)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(optimizer, loss)
+    order = np.random.default_rng([run.seed, 1]).permutation(len(data.x_train))
+    for step in range(steps):
+        batch = order[step * run.batch_size : (step + 1) * run.batch_size]
+        model.train_on_batch(data.x_train[batch].astype("float32") / 255, data.y_train[batch])
+    return [v.numpy().ravel() for v in model.trainable_variables]
+
+
+@pytest.mark.parametrize("name", optimizers.BY_NAME)
+@pytest.mark.parametrize("layers", [None, 0.3, "shallowest 30 %"])
+def test_the_loop_makes_the_steps_of_model_fit(name, layers):
+    run = dataclasses.replace(RUN, optimizer=name, langevin_layers=layers)
+    chosen = [-2, -1] if layers == "shallowest 30 %" else layers  # round(.3 * 5 layers) = 2
+    ours = np.concatenate(weights_after(run, 3))
+    theirs = np.concatenate(keras_weights_after(run, 3, optimizers.from_run(run, chosen)))
+    apart = np.abs(ours - theirs)
+    # Where a gradient is itself a rounding error, P magnifies it: in a few weights in a hundred.
+    # Noise in the wrong place would move all of them, by sigma sqrt(lr P), 0.03.
+    assert np.quantile(apart, 0.95) < 1e-6 and apart.max() < 3e-3
+
+
+def test_layers_without_noise_take_the_plain_optimizers_first_step_to_the_bit():
+    plain = weights_after(dataclasses.replace(RUN, sigma=0.0), 1)
+    noisy = weights_after(dataclasses.replace(RUN, langevin_layers=0.3), 1)
+    same = [np.array_equal(one, other) for one, other in zip(plain, noisy, strict=True)]
+    assert same == [False] * 4 + [True] * 6  # 2 of 5 layers, kernel and bias each
+
+
+def test_all_optimizers_start_from_the_seeds_weights():
+    starts = [fit(dataclasses.replace(RUN, optimizer=o, sigma=s, epochs=1))[0]
+              for o in optimizers.BY_NAME for s in (0.0, 1e-3)]  # fmt: skip
+    assert all(start == starts[0] for start in starts)
+    assert fit(dataclasses.replace(RUN, seed=1, epochs=1))[0] != starts[0]
+
+
+def test_one_trace_serves_runs_that_differ_in_data():
+    program = training._program(RUN.program(), dataset())
+    alone = fit(RUN)
+    other = dataclasses.replace(
+        RUN, seed=3, sigma=0.1, learning_rate=0.01, schedule="inverse", initializer="he_uniform"
+    )
+    assert fit(other) != alone
+    assert fit(RUN) == alone  # and no run leaves a trace in the next
+    assert training._program(RUN.program(), dataset()) is program
+    assert program._epoch.experimental_get_tracing_count() == 1
+    assert program._measure.experimental_get_tracing_count() == 1
+
+
+def test_a_run_goes_on_from_its_checkpoint_to_the_bit(tmp_path, monkeypatch):
+    whole = fit(RUN)
+    monkeypatch.setattr(training, "CHECKPOINT_SECONDS", 0.0)
+    path, done = tmp_path / "deep" / "run.npz", []
+
+    def stop_in_the_third_epoch():
+        done.append(1)
+        if len(done) == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(RUN, checkpoint=path, progress=stop_in_the_third_epoch)
+    fit(dataclasses.replace(RUN, seed=9))  # the program is used by another run meanwhile
+    assert fit(RUN, checkpoint=path) == whole
+    assert not list(path.parent.iterdir())
+
+
+def test_a_diverging_run_stops_marked():
+    run = dataclasses.replace(RUN, optimizer="sgd", learning_rate=1e4, sigma=0.0, epochs=5)
+    rows = fit(run)
+    assert [row["diverged"] for row in rows] == [False] * (len(rows) - 1) + [True]
+    assert len(rows) < 6 and not rows[-1]["loss"] <= 10 * math.log(10)
+
+
+def test_noise_outside_its_window_is_no_noise():
+    plain = fit(dataclasses.replace(RUN, sigma=0.0))
+    early = fit(dataclasses.replace(RUN, noise_stop=1 / 3, schedule="constant"))
+    late = fit(dataclasses.replace(RUN, noise_start=1 / 3, schedule="constant"))
+    assert early[1] != plain[1]
+    assert late[1] == plain[1] and late[2] != plain[2]
+
+
+def test_a_batch_larger_than_the_data_is_refused():
+    with pytest.raises(ValueError, match="batch_size.*1437 training images.*batch_size=2000"):
+        fit(dataclasses.replace(RUN, batch_size=2000))
+
+
+def test_measured_numbers_are_those_of_the_model():
+    data = dataset()
+    program = Program(RUN.program(), data)
+    program.start(RUN)
+    model = models.build(RUN, data.x_train.shape[1:], data.classes)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile("sgd", loss, metrics=["accuracy"])
+    measured = program.measure()
+    for prefix, x, y in [("", data.x_train, data.y_train), ("val_", data.x_test, data.y_test)]:
+        expected = model.evaluate(x / np.float32(255), y, verbose=0)
+        got = [measured[f"{prefix}loss"], measured[f"{prefix}accuracy"]]
+        np.testing.assert_allclose(got, expected, rtol=1e-5)
+    widths = [float(np.std(layer.kernel)) for layer in model.layers if layer.weights]
+    np.testing.assert_allclose(measured["kernel_sd"], widths, rtol=1e-3)
