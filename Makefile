@@ -5,7 +5,7 @@ SHELL := bash
 .DELETE_ON_ERROR:
 
 NOTEBOOKS := $(basename $(notdir $(wildcard notebooks/*.ipynb)))
-.PHONY: help figures $(NOTEBOOKS) tune bench lab test test-lowest lint format lock clean distclean
+.PHONY: help figures $(NOTEBOOKS) readme tune bench lab test test-lowest lint format lock clean distclean
 
 RUN := .venv/bin/python -m langevin
 FLAGS = $(if $(PROFILE),--profile $(PROFILE)) $(if $(filter-out 0,$(FRESH)),--fresh) $(ARGS)
@@ -25,6 +25,9 @@ figures: .venv/.ready  ## train what is not stored yet and draw every figure
 
 $(NOTEBOOKS): .venv/.ready
 	$(RUN) figures --only $@ $(FLAGS)
+
+readme: .venv/.ready  ## put the findings of the recorded runs into README.md
+	$(RUN) readme
 
 tune: .venv/.ready  ## choose the learning rates and sigmas that the author did not publish
 	$(RUN) tune $(FLAGS)

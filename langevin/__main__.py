@@ -23,6 +23,8 @@ def main(arguments=None):
     command.add_argument("--profile", choices=profiles.NAMES, help="default: by the device")
     command.add_argument("--only", nargs="+", metavar="NOTEBOOK", help="these notebooks alone")
     command.add_argument("--fresh", action="store_true", help="train again what is stored")
+    text = "put the findings of the recorded runs into README.md"
+    commands.add_parser("readme", help=text, description=text)
     text = "choose the learning rates and sigmas that the author did not publish"
     commands.add_parser("tune", help=text, description=text)
     text = "compare our loop with model.fit, and Langevin with plain optimizers"
@@ -77,6 +79,12 @@ def figures(options):
     return 0 if pipeline.figures(options.profile, options.only, options.fresh) else 1
 
 
+def readme(options):
+    from langevin import report
+
+    report.write_readme()
+
+
 def tune(options):
     from langevin import tuning
 
@@ -94,6 +102,7 @@ COMMANDS = {
     "train": train,
     "show": show,
     "figures": figures,
+    "readme": readme,
     "tune": tune,
     "bench": bench,
 }

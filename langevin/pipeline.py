@@ -36,6 +36,7 @@ def figures(profile=None, only=None, fresh=False):
     plan = {name: _parameters(profile, name, train) for name in names}
     if fresh:
         profiles.start_afresh(profile)
+    os.environ["LANGEVIN_TERMINAL"] = "1"
     if runs.device() == "cpu":
         os.environ.setdefault("LANGEVIN_WORKERS", str(os.cpu_count()))
     begun, failed = time.time(), []
@@ -64,7 +65,8 @@ def _parameters(profile, name, train):
             f"{profile}.yaml gives {name} the parameters {unknown}, which {path.name} does not "
             f"have. It has: {sorted(expected)}"
         )
-    runs.grid(given.get("runs", []))
+    for run in runs.grid(given.get("runs", [])) if train else ():
+        runs.dataset_of(run)  # what must be trained needs its data: say so now
     return given
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import keras
 import pandas as pd
-from tqdm.auto import tqdm
+from tqdm import auto, std
 
 from langevin import datasets, models, optimizers, placement, schedules, training
 
@@ -260,6 +260,20 @@ def dataset_of(run):
     return data_of(run.dataset, run.train_size, run.validation)
 
 
+@functools.lru_cache
+def data_facts(name):
+    """Hash and label of a whole data set; of a known one also where it cannot be had, so that
+    recorded runs can be read without the data."""
+    try:
+        dataset = data_of(name, None, False)
+        return dataset.hash, dataset.label
+    except datasets.DataUnavailable:
+        for known, label in datasets.KNOWN.items():
+            if label.startswith(datasets.LABELS[name]):
+                return known, label
+        raise
+
+
 def key_of(run):
     """The name under which a run is stored: a hash of all that its numbers follow from.
 
@@ -267,7 +281,7 @@ def key_of(run):
     """
     defaults = {field.name: field.default for field in dataclasses.fields(Run)}
     settings = {k: v for k, v in run.settings().items() if v != defaults[k]}
-    facts = [settings, SCHEMA, keras.backend.backend(), dataset_of(run).hash, GROUP_SIZE]
+    facts = [settings, SCHEMA, keras.backend.backend(), data_facts(run.dataset)[0], GROUP_SIZE]
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -366,6 +380,8 @@ def sweep(runs, store=None, executor=None, train=True):
         keys = [key for key in keys if key not in missing]
     elif missing:
         own = workers(count) if count > 1 else contextlib.nullcontext(executor)
+        # Papermill passes text on to the terminal, and no widgets.
+        tqdm = std.tqdm if "LANGEVIN_TERMINAL" in os.environ else auto.tqdm
         with tqdm(total=len(missing), unit="run") as bar, one_gpu_at_a_time(), own as pool:
             _train_missing(missing, store, pool, bar)
     if not keys:
@@ -387,7 +403,7 @@ def _summary(runs):
 
 
 def _announcement(runs, missing, count):
-    labels = sorted({dataset_of(run).label for run in runs})
+    labels = sorted({data_facts(run.dataset)[1] for run in runs})
     text = (
         f"{len(runs)} runs on {', '.join(labels)}: {len(runs) - len(missing)} stored, "
         f"{len(missing) or 'none'} to train. Backend {keras.backend.backend()}, device {device()}, "

@@ -27,7 +27,8 @@ def tune():
             block = {"sigma": 0.0, **settings, name: axes[name]}
             table = _scores(profiles.available("paper", [block]), name)
             print(f"{optimizer}, {name}:\n{table.to_string()}")
-            tables.append(table.reset_index(names="value").assign(optimizer=optimizer, setting=name))
+            told = {"optimizer": optimizer, "setting": name}
+            tables.append(table.reset_index(names="value").assign(**told))
             settings[name] = float(table.index[0])
         chosen[optimizer] = {name: settings[name] for name in axes}
         print(f"{optimizer}: {chosen[optimizer]}")

@@ -38,7 +38,8 @@ def project(tmp_path, monkeypatch):
 def test_a_failed_notebook_is_kept_with_its_traceback(project, capfd):
     folder = project("raise RuntimeError(f'number {number}')") / "build" / "smoke"
     assert not pipeline.figures("smoke")
-    assert "RuntimeError: number 2" in (folder / "one.failed.ipynb").read_text()
+    kept = (folder / "one.failed.ipynb").read_text()
+    assert '"ename": "RuntimeError"' in kept and '"evalue": "number 2"' in kept
     assert not (folder / "one.ipynb").exists() and not (folder / "one.part.ipynb").exists()
     said = capfd.readouterr().out
     assert "FAILED: one" in said and "one.failed.ipynb" in said

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from langevin import analysis, plots
+from langevin import analysis, plots, report
 from langevin.runs import Run
 
 DEPTHS, SEEDS = (3, 40), range(7)
@@ -91,10 +91,10 @@ def test_kernel_widths_draws_a_line_an_epoch(frame):
 def test_sentences_are_computed_and_say_nothing_on_the_claims_on_digits(finals):
     adam = finals.query("optimizer == 'adam' and initializer == 'glorot_uniform'")
     rows = analysis.verdicts(analysis.claim_1(adam, "Adam, Glorot"))
-    assert "C1, Adam, Glorot: " in plots.claims_text(rows, finals)
+    assert "C1, Adam, Glorot: " in report.claims_text(rows, finals)
     digits = finals.assign(dataset="digits")
-    assert "nothing on the paper's claims" in plots.claims_text(rows, digits)
-    said = plots.counts_text(adam, "sigma", [0.0, 1e-3], ["depth", "initializer"])
+    assert "nothing on the paper's claims" in report.claims_text(rows, digits)
+    said = report.counts_text(adam, "sigma", [0.0, 1e-3], ["depth", "initializer"])
     assert "**depth 40, Glorot initialization (the paper's)**" in said
     assert "0.0 0 of 7; 0.001 6 of 7" in said
 

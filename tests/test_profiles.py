@@ -2,7 +2,7 @@
 
 import pytest
 
-from langevin import datasets, profiles
+from langevin import datasets, profiles, runs
 from langevin.runs import root
 
 NOTEBOOKS = {path.stem for path in (root() / "notebooks").glob("*.ipynb")}
@@ -75,6 +75,11 @@ def test_without_data_quick_falls_back_to_digits_loudly(no_data_host, capsys):
     assert "mnist is not to be had" in said and "***" in said and "digits" in said
 
 
-def test_without_data_paper_stops(no_data_host):
+def test_without_data_paper_never_falls_back_and_still_knows_its_recorded_runs(no_data_host):
+    runs.data_of.cache_clear(), runs.data_facts.cache_clear()
+    blocks = [{"dataset": "mnist", "seed": 0}]
+    assert profiles.available("paper", blocks) == blocks
+    assert runs.data_facts("mnist") == ("ceda791d3e53beaf", "MNIST")
     with pytest.raises(datasets.DataUnavailable, match="mnist"):
-        profiles.available("paper", [{"dataset": "mnist"}])
+        runs.train(runs.Run(dataset="mnist"))
+    runs.data_facts.cache_clear()

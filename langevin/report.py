@@ -1,0 +1,146 @@
+"""Sentences and tables, computed from frames: what a notebook or the README states as a result."""
+
+import re
+
+import nbformat
+import pandas as pd
+
+from langevin import analysis, plots, profiles, runs
+
+README_MARK = re.compile(r"(<!-- (\w+): made by `make readme`[^>]*-->\n).*?(<!-- /\2 -->)", re.S)
+
+
+def counts_text(finals, column, order, by):
+    """How many runs of each condition started, as Markdown: a line a setting in `by`."""
+    lines = []
+    for setting, group in finals.groupby(by):
+        said = [
+            f"{value} {here.started.sum()} of {len(here)}"
+            for value in order
+            if len(here := group[group[column] == value])
+        ]
+        name = ", ".join(plots.INITIALIZERS.get(v, f"{k} {v}") for k, v in zip(by, setting))
+        lines.append(f"- **{name}**, started: {'; '.join(said)}.")
+    return "\n".join(lines)
+
+
+def claims_text(rows, finals):
+    """Verdict rows as Markdown, a line a claim and setting, computed from the rows alone.
+
+    On other data than the paper's the runs cannot speak on its claims, and the text says so.
+    """
+    if set(finals.dataset) & {"digits"}:
+        label = finals.dataset_label.iloc[0]
+        return f"These runs were made on {label}: they say nothing on the paper's claims."
+    lines = [
+        f"- **{row.claim}, {row.setting}: {row.verdict}.** {row.reason} (n = {row.n:.0f})."
+        for row in rows[rows.verdict != ""].itertuples()
+    ]
+    return "\n".join(lines)
+
+
+def show_table(table):
+    """A comparison as a table to read: counts, medians in points, p."""
+    return table.style.hide(axis="index").format(precision=3, na_rep="–")
+
+
+def columns(frame):
+    """The frame's columns that a csv behind a figure needs: what varies, and where it was run."""
+    always = {"epoch", "seed", "loss", "accuracy", "val_loss", "val_accuracy", "dataset_label"}
+    drop = {"kernel_sd", "seconds", "compile_seconds", "key", "data_hash"}
+    varied = [c for c in frame if c not in drop and (c in always or frame[c].nunique() > 1)]
+    return frame[varied]
+
+
+def headline(finals):
+    """What the deepest networks say, a line an initializer and optimizer, as Markdown."""
+    deepest = finals[finals.depth == finals.depth.max()]
+    lines = []
+    for initializer in plots.INITIALIZERS:
+        for optimizer in plots.COLORS:
+            here = (deepest.initializer == initializer) & (deepest.optimizer == optimizer)
+            if here.any():
+                arms = [deepest[here].query(q) for q in (analysis.PLAIN, analysis.LANGEVIN)]
+                name = f"{plots.INITIALIZERS[initializer]}, {plots.NAMES[optimizer]}"
+                said = [f"{word} {_outcome(arm)}" for word, arm in zip(("plain", "noise"), arms)]
+                lines.append(f"- **{name}, depth {finals.depth.max()}**: {'; '.join(said)}.")
+    return "\n".join(lines)
+
+
+def _outcome(arm):
+    """How many runs of an arm started, and how far those got."""
+    started = arm[arm.started]
+    text = f"starts in {len(started)} of {len(arm)} runs"
+    if len(started):
+        text += f" and then reaches {100 * started.val_accuracy.median():.1f} % (median)"
+    return text
+
+
+def by_setting(finals, by, claims, **given):
+    """The claims of each setting: verdict rows, Holm's correction within a setting.
+
+    Args:
+        by: the columns that make a setting.
+        claims: functions of `analysis`, such as `claim_1`.
+        given: further arguments of these.
+    """
+    rows = []
+    for values, group in finals.groupby(by, sort=False):
+        names = {**plots.NAMES, **plots.INITIALIZERS}
+        setting = ", ".join(names.get(v, f"{k} {v}") for k, v in zip(by, values))
+        told = pd.concat([claim(group, setting, **given) for claim in claims], ignore_index=True)
+        rows.append(analysis.verdicts(told))
+    return pd.concat(rows, ignore_index=True)
+
+
+def recorded_finals(notebook):
+    """The finals of a notebook's recorded runs; empty where none is recorded."""
+    planned, store = profiles.planned("paper", notebook), profiles.store("paper", notebook)
+    records = [store.load(key) for key in map(runs.key_of, planned) if store.find(key)]
+    return analysis.final(runs.frame(records)) if records else pd.DataFrame()
+
+
+def findings():
+    """The README's findings: the deepest networks, then C1 to C3 in every setting."""
+    depth, layers = recorded_finals("depth-mnist"), recorded_finals("layer-langevin")
+    rows = [by_setting(depth, ["initializer", "optimizer"], [analysis.claim_1, analysis.claim_2])]
+    if len(layers):
+        rows.append(by_setting(layers, ["initializer", "depth"], [analysis.claim_3]))
+    rows = pd.concat(rows, ignore_index=True)
+    table = ["| claim | setting | verdict | measured | n |", "| --- | --- | --- | --- | --- |"]
+    for row in rows[rows.verdict != ""].sort_values("claim", kind="stable").itertuples():
+        table.append(
+            f"| {row.claim} | {row.setting} | **{row.verdict}** | {row.reason} | {row.n:.0f} |"
+        )
+    planned = len(profiles.planned("paper", "depth-mnist"))
+    seen = f"{depth.dataset_label.iloc[0]}, {len(depth)} of {planned} planned runs recorded"
+    return "\n".join([f"**What the recorded runs say** ({seen}).", "", headline(depth), "", *table])
+
+
+def table():
+    """The README's table from notebook to command, time and claim."""
+    lines = [
+        "| figure | question | command | claims | recorded at paper scale | training it took |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for notebook in profiles.notebooks("paper"):
+        text = nbformat.read(profiles.notebook_path(notebook), 4).cells[0].source
+        title = text.splitlines()[0].lstrip("# ")
+        claims = ", ".join(sorted(set(re.findall(r"C[1-4]", text)))) or "–"
+        planned, store = profiles.planned("paper", notebook), profiles.store("paper", notebook)
+        found = [key for key in map(runs.key_of, planned) if store.find(key)]
+        hours = sum(sum(store.load(key)["history"]["seconds"]) for key in found) / 3600
+        recorded = f"{len(found)} of {len(planned)} runs" if planned else "–"
+        spent = f"{hours:.1f} core hours" if found else "–"
+        lines.append(
+            f"| `{notebook}` | {title} | `make {notebook}` | {claims} | {recorded} | {spent} |"
+        )
+    return "\n".join(lines)
+
+
+def write_readme():
+    """Put the findings and the table, computed from the recorded runs, into README.md."""
+    made = {"findings": findings, "table": table}
+    path = runs.root() / "README.md"
+    text = path.read_text()
+    path.write_text(README_MARK.sub(lambda m: f"{m[1]}{made[m[2]]()}\n{m[3]}", text))

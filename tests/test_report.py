@@ -1,0 +1,43 @@
+"""The README's findings come from the recorded runs, and from nothing else."""
+
+import shutil
+
+from langevin import __main__, report, runs
+
+
+def test_the_readme_is_made_from_the_recorded_runs_and_made_again_the_same(tmp_path, monkeypatch):
+    readme = tmp_path / "README.md"
+    shutil.copy(runs.root() / "README.md", readme)
+    before = readme.read_text()
+    monkeypatch.setattr(report.runs, "root", lambda: tmp_path)
+    monkeypatch.setattr(report, "findings", lambda: "what was found")
+    monkeypatch.setattr(report, "table", lambda: "| a | table |")
+    report.write_readme()
+    once = readme.read_text()
+    report.write_readme()
+    assert readme.read_text() == once
+    marks = [line for line in before.splitlines() if line.startswith("<!-- ")]
+    assert [line for line in once.splitlines() if line.startswith("<!-- ")] == marks
+    assert len(marks) == 4 and "what was found" in once and "| a | table |" in once
+
+
+def test_the_table_has_a_row_a_notebook_with_its_command():
+    rows = report.table().splitlines()[2:]
+    for row, notebook in zip(rows, report.profiles.notebooks("paper"), strict=True):
+        assert f"`make {notebook}`" in row
+    assert "C1, C2" in next(row for row in rows if "`depth-mnist`" in row)
+
+
+def test_the_command_line_lists_trains_and_shows(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(__main__.profiles, "store", lambda *_: runs.Store(tmp_path))
+    small = {"dataset": "digits", "batch_size": 64, "epochs": 1, "depth": 1, "seed": [0, 1]}
+    monkeypatch.setattr(__main__.profiles, "planned", lambda *_: runs.grid([small]))
+    only = ["--profile", "smoke", "--only", "depth-mnist"]
+    assert not __main__.main(["list", *only])
+    assert "depth-mnist: 0 of 2 runs stored" in capsys.readouterr().out
+    assert not __main__.main(["train", *only, "--seeds", "1"])
+    assert not __main__.main(["list", *only])
+    assert "depth-mnist: 1 of 2 runs stored" in capsys.readouterr().out
+    assert not __main__.main(["show", *only])
+    assert "val_accuracy" in capsys.readouterr().out
+    assert "ValueError" in __main__.main(["list", "--only", "no-such"])
