@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from langevin import profiles, runs
+from langevin import profiles, runs, sweeps
 
 
 def main(arguments=None):
@@ -57,8 +57,8 @@ def list_runs(options):
 def train(options):
     for notebook, planned, store in _studies(options):
         print(notebook)
-        with runs.workers(options.workers) as pool:
-            runs.sweep(planned, store, executor=pool)
+        with sweeps.workers(options.workers) as pool:
+            sweeps.sweep(planned, store, executor=pool)
 
 
 def show(options):

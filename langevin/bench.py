@@ -7,12 +7,13 @@ within a round, beside the least and the greatest of them.
 
 An epoch.  Our loop: the order of the images, all full batches, then losses and accuracies of the
 first 10,000 training images and of the test set, 2,000 at once, and the kernels' widths: what
-`langevin.training` does.  `model.fit`: the same images less the last, partial batch, as float32
-arrays that were scaled beforehand, shuffled; validation on the same evaluation images in one pass,
-2,000 at once; timed by a callback from the epoch's begin to its end, so that neither compilation
-nor handing over the arrays counts.
+`langevin.training` does.  `model.fit`: as many images, the last, partial batch left out, as float32
+tensors in memory, scaled beforehand and shuffled; validation on the same evaluation images in one
+pass, 2,000 at once; timed by a callback from the epoch's begin to its end, so that neither
+compilation nor handing over the images counts.
 
-A step.  The same without evaluation, over some tens of steps, divided by their number.
+A step.  The mean of some tens of steps without evaluation; of `model.fit`, whose first step waits
+for the input pipeline to be built and whose last ends with the epoch, those between.
 """
 
 import dataclasses
@@ -22,25 +23,24 @@ import importlib
 import itertools
 import os
 import platform
-import queue
-import threading
 import time
 from pathlib import Path
 
 import keras
 import numpy as np
 import pandas as pd
+from keras import ops
 from tqdm.auto import tqdm
 
-from langevin import datasets, models, optimizers, runs
+from langevin import datasets, models, optimizers, runs, store
 
 OURS, FIT = "our loop", "model.fit"
 # Noise in the order of the table, as settings of a run; Keras's own optimizer has none to set.
 NOISE = {
-    "Keras's own": None,
-    "no layer": {"sigma": 0.0},
-    "30 % of the layers": {"sigma": 1e-3, "langevin_layers": 0.3},
-    "all layers": {"sigma": 1e-3},
+    "Keras's own": {},
+    "no noise": {"sigma": 0.0},
+    "30 % of the layers noisy": {"sigma": 1e-3, "langevin_layers": 0.3},
+    "all layers noisy": {"sigma": 1e-3},
 }
 KERAS, NONE, SOME, ALL = NOISE
 IMAGES, TEST_IMAGES, SIDE = 60_000, 10_000, 28  # MNIST's size, to which digits are brought
@@ -66,10 +66,10 @@ class Variant:
 
     def __str__(self):
         name = optimizers.BY_NAME[self.optimizer].__name__
-        noise = f"keras {name[1:]}" if self.noise == KERAS else f"{name}, noise on {self.noise}"
+        name = f"Keras's {name[1:]}" if self.noise == KERAS else f"{name}, {self.noise}"
         part = f", {self.what} alone" if self.what in PARTS else ""
         best = ", best steps_per_execution" if self.executions == "best" else ""
-        return f"{noise}, {self.loop}{part}{best}"
+        return f"{name}, {self.loop}{part}{best}"
 
 
 PARTS = ("update", "draw")
@@ -86,7 +86,7 @@ class Comparison:
 
 
 def epoch_comparisons():
-    """Our loop against `model.fit`, each optimizer against itself, and ours against Keras's Adam."""
+    """Our loop against `model.fit`: Adam, L-Adam, and our L-Adam against Keras's Adam."""
     plain, noisy = Variant("epoch", OURS, "adam", NONE), Variant("epoch", OURS, "adam", ALL)
     of_keras, of_ours = Variant("epoch", FIT, "adam", KERAS), Variant("epoch", FIT, "adam", ALL)
     for variant, baseline in [(plain, of_keras), (noisy, of_ours)]:
@@ -135,10 +135,9 @@ class Setting:
     executions: tuple = (1, 8, 32, 117)
 
     def run(self, variant):
-        noise = NOISE[variant.noise] or {}
         return runs.Run(
-            model="dense", depth=self.depth, optimizer=variant.optimizer, batch_size=self.batch_size,
-            epochs=1, **noise,
+            model="dense", depth=self.depth, optimizer=variant.optimizer, epochs=1,
+            batch_size=self.batch_size, **NOISE[variant.noise],
         )  # fmt: skip
 
     def steps_of(self, variant):
@@ -148,18 +147,22 @@ class Setting:
     @functools.cached_property
     def scaled(self):
         """The training images as `model.fit` gets them, with their labels."""
-        return self.dataset.x_train.astype("float32") / 255, self.dataset.y_train
+        return _tensors(self.dataset.x_train, self.dataset.y_train)
 
     @functools.cached_property
     def evaluated(self):
         """The images that `Program.measure` measures, as one set for `model.fit`."""
         module = _program_module()
         parts = [part[: module.MEASURED_IMAGES] for part in self.scaled]
-        test = self.dataset.x_test.astype("float32") / 255, self.dataset.y_test
+        test = _tensors(self.dataset.x_test, self.dataset.y_test)
         return {
-            "validation_data": tuple(np.concatenate(pair) for pair in zip(parts, test)),
+            "validation_data": tuple(ops.concatenate(pair) for pair in zip(parts, test)),
             "validation_batch_size": module.MEASURED_AT_ONCE,
         }
+
+
+def _tensors(images, labels):
+    return ops.convert_to_tensor(images.astype("float32") / 255), ops.convert_to_tensor(labels)
 
 
 def _program_module():
@@ -173,9 +176,6 @@ class OurLoop:
     """A pass of our compiled epoch, with its evaluation or without."""
 
     note = ""
-
-    def close(self):
-        pass
 
     def __init__(self, variant, setting):
         run = setting.run(variant)
@@ -232,10 +232,10 @@ class OurPart(OurLoop):
 
 
 class Fit:
-    """An epoch of compiled `model.fit`, with validation or without.
+    """Compiled `model.fit`: an epoch with validation, or a step.
 
-    One call of `fit` serves all passes: each call copies the arrays and starts its first epoch
-    slowly, which would count against it.  It runs in a thread that waits between two passes.
+    Each pass is a call of `fit` for one epoch.  In longer calls an epoch sometimes begins with up
+    to a second of waiting for the input pipeline of the epoch before: that does not count here.
     """
 
     note = ""
@@ -254,62 +254,47 @@ class Fit:
         )  # fmt: skip
         self.steps = setting.steps_of(variant)
         x, y = (part[: self.steps * setting.batch_size] for part in setting.scaled)
-        self.given = {"x": x, "y": y, "batch_size": setting.batch_size, "verbose": 0,
-                      "epochs": 1_000_000}  # fmt: skip
-        self.per = 1 if variant.what == "epoch" else self.steps
+        self.given = {"x": x, "y": y, "batch_size": setting.batch_size, "verbose": 0}
+        self.clock = _StepClock if variant.what == "step" else _EpochClock
         if variant.what == "epoch":
             self.given |= setting.evaluated
 
-        self.go, self.done, self.thread = queue.SimpleQueue(), queue.SimpleQueue(), None
-
     def __call__(self):
-        if self.thread is None:
-            self.thread = threading.Thread(target=self._work, daemon=True)
-            self.thread.start()
-        else:
-            self.go.put(True)
-        if isinstance(seconds := self.done.get(), BaseException):
-            raise seconds
-        return seconds / self.per
-
-    def _work(self):
-        try:
-            self.model.fit(**self.given, callbacks=[_Turns(self.go, self.done)])
-        except BaseException as error:  # whatever it is, the caller waits for it
-            self.done.put(error)
-
-    def close(self):
-        if self.thread is not None and self.thread.is_alive():
-            self.go.put(False)
-            self.thread.join()
+        clock = self.clock()
+        self.model.fit(**self.given, callbacks=[clock])
+        return clock.seconds()
 
 
-class _Turns(keras.callbacks.Callback):
-    """Times every epoch, and waits after it for the next turn."""
-
-    def __init__(self, go, done):
-        super().__init__()
-        self.go, self.done = go, done
-
+class _EpochClock(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch, logs=None):
         self.begun = time.perf_counter()
 
     def on_epoch_end(self, epoch, logs=None):
-        self.done.put(time.perf_counter() - self.begun)
-        self.model.stop_training = not self.go.get()
+        self.ended = time.perf_counter()
+
+    def seconds(self):
+        return self.ended - self.begun
+
+
+class _StepClock(keras.callbacks.Callback):
+    def on_epoch_begin(self, epoch, logs=None):
+        self.times = []
+
+    def on_train_batch_begin(self, batch, logs=None):
+        self.times.append(time.perf_counter())
+
+    def seconds(self):
+        return (self.times[-1] - self.times[1]) / (len(self.times) - 2)
 
 
 def best_fit(variant, setting, trials=3):
-    """`model.fit` with the fastest of the candidates for `steps_per_execution`, by a short trial."""
+    """`model.fit` with the candidate for `steps_per_execution` that is fastest in a short trial."""
     subjects = {
         count: Fit(dataclasses.replace(variant, executions=count), setting)
         for count in setting.executions
     }
     seconds = take_turns(subjects, trials)
     best = min(subjects, key=lambda count: np.median(seconds[count]))
-    for count, subject in subjects.items():
-        if count != best:
-            subject.close()
     subjects[best].note = f" = {best}"
     return subjects[best]
 
@@ -428,8 +413,6 @@ def measure(comparisons, setting, rounds):
                 bar.update()
             bar.set_description(f"{group}: timing")
             seconds |= take_turns(subjects, rounds, bar.update)
-            for subject in subjects.values():
-                subject.close()
     rows = [row_of(comparison, seconds, notes) for comparison in comparisons]
     steps = len(setting.dataset.x_train) // setting.batch_size
     for row, comparison in zip(rows, comparisons):
@@ -471,7 +454,7 @@ def bench(rounds=7, comparisons=None, setting=None, folder=None):
     facts = {"dataset": data, "machine": processor, "versions": versions, "rounds": rounds,
              "load_before": load}  # fmt: skip
     table = table.assign(**facts)
-    folder = Path(folder or runs.root() / "figures" / "bench")
+    folder = Path(folder or store.root() / "figures" / "bench")
     folder.mkdir(parents=True, exist_ok=True)
     table.to_csv(folder / "bench.csv", index=False, float_format="%.5g")
     print(as_text(table), f"\nSaved: {folder / 'bench.csv'}", sep="")
@@ -482,12 +465,15 @@ def as_text(table):
     """The table to read: milliseconds, ratio [least, greatest], goals, and what was missed."""
     lines = []
     for group, rows in table.groupby("group", sort=False):
-        lines.append(f"\n{group}: ms, ratio [least, greatest of the rounds], over")
+        said = f", {group.partition(', ')[2]}"  # the loop, where the group's name tells it
+        lines.append(f"\n{group}: milliseconds; ratio [least, greatest of the rounds] to what")
         for row in rows.itertuples():
-            goal = f"   goal {row.goal:g}: {'met' if row.met == 'yes' else 'MISSED'}" if row.met else ""
+            variant, baseline = (v.replace(said, "") for v in (row.variant, row.baseline))
+            met = {"yes": "met", "no": "MISSED"}.get(row.met)
+            goal = f"; goal {row.goal:g}: {met}" if met else ""
             lines.append(
-                f"  {row.variant:54} {1e3 * row.seconds_median:9.2f}  {row.ratio:5.2f} "
-                f"[{row.ratio_low:.2f}, {row.ratio_high:.2f}]  {row.baseline}{goal}"
+                f"  {variant:48}{1e3 * row.seconds_median:9.2f}  {row.ratio:5.2f} "
+                f"[{row.ratio_low:.2f}, {row.ratio_high:.2f}] to {baseline}{goal}"
             )
             if row.where_the_time_goes:
                 lines.append(f"      {row.where_the_time_goes}")

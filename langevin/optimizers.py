@@ -177,10 +177,9 @@ class Langevin:
         elif callable(sigma):
             sigma = keras.saving.serialize_keras_object(sigma)
         layers = self.langevin_layers
-        if callable(layers) and self.built:
-            chosen = placement.choose(self._paths, layers)
-            layers = {"paths": [self._paths[position] for position in chosen]}
-        elif isinstance(layers, (tuple, range)):
+        if self.built:
+            layers = placement.portable(self._paths, layers)
+        if isinstance(layers, (tuple, range)):
             layers = list(layers)
         own = {"langevin_layers": layers, "noise_cap": self.noise_cap, "seed": self.seed}
         return {**config, "sigma": sigma, **own}
@@ -188,10 +187,12 @@ class Langevin:
     @classmethod
     def from_config(cls, config, custom_objects=None):
         config = dict(config)
-        if isinstance(config.get("sigma"), dict):
-            config["sigma"] = keras.saving.deserialize_keras_object(
-                config["sigma"], custom_objects=custom_objects
-            )
+        for argument in ("sigma", "langevin_layers"):
+            value = config.get(argument)
+            if isinstance(value, dict) and "class_name" in value:
+                config[argument] = keras.saving.deserialize_keras_object(
+                    value, custom_objects=custom_objects
+                )
         return super().from_config(config, custom_objects)
 
 
@@ -225,7 +226,7 @@ class _Published(Langevin):
 
     def _published_step(self, gradient, variable, learning_rate):
         dtype = working_dtype(variable)
-        gradient = ops.cast(ops.convert_to_tensor(gradient, sparse=False), dtype)
+        gradient = ops.cast(dense(gradient), dtype)
         preconditioner, direction = self._published(gradient, variable)
         step = -(ops.cast(learning_rate, dtype) * preconditioner) * direction
         if self.is_noisy(variable):
@@ -457,6 +458,15 @@ def working_dtype(variable):
     """The dtype noise is made in: the variable's, float32 at least."""
     double = keras.backend.standardize_dtype(variable.dtype) == "float64"
     return "float64" if double else "float32"
+
+
+def dense(gradient):
+    """The gradient as a tensor; rows of TensorFlow's `IndexedSlices` are added up."""
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        return tf.convert_to_tensor(gradient)
+    return ops.convert_to_tensor(gradient)
 
 
 def default_epsilon(epsilon, variant):

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 from langevin import profiles, runs
+from langevin.store import root
 
 
 def choose_profile(named=None):
@@ -73,7 +74,7 @@ def _parameters(profile, name, train):
 def _execute(profile, name, parameters):
     import papermill
 
-    folder = runs.root() / "build" / profile
+    folder = root() / "build" / profile
     folder.mkdir(parents=True, exist_ok=True)
     target, part = folder / f"{name}.ipynb", folder / f"{name}.part.ipynb"
     failed = folder / f"{name}.failed.ipynb"
@@ -81,7 +82,7 @@ def _execute(profile, name, parameters):
     try:
         papermill.execute_notebook(
             profiles.notebook_path(name), part, parameters, kernel_name="python3",
-            cwd=runs.root() / "notebooks", progress_bar=False,
+            cwd=root() / "notebooks", progress_bar=False,
             stdout_file=sys.stdout, stderr_file=sys.stderr,
         )  # fmt: skip
     except papermill.PapermillExecutionError as error:
@@ -95,7 +96,7 @@ def _execute(profile, name, parameters):
 
 def _report(profile, begun, failed):
     """What was made, how long it took, and what failed."""
-    folder = runs.root() / "figures" / profile
+    folder = root() / "figures" / profile
     made = sorted(p for p in folder.glob("*.*") if p.stat().st_mtime >= begun)
     print(f"\n{len(made)} files in {time.time() - begun:.0f} s:")
     for path in made:
@@ -105,4 +106,4 @@ def _report(profile, begun, failed):
 
 
 def _short(path):
-    return Path(path).relative_to(runs.root())
+    return Path(path).relative_to(root())

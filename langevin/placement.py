@@ -43,7 +43,7 @@ def choose(paths, choice):
         choice: `None` for all; a fraction f in (0, 1], the max(1, round(f n)) layers nearest the
             input out of n; a sequence of layer numbers (0 nearest the input, negative from the
             output) or of exact layer names (the last part of a layer's path, or all of it); a
-            predicate on the variable's path; or {"paths": [...]}, as a predicate is saved.
+            predicate on the variable's path; or {"positions": [...]}, as `portable` makes it.
 
     Returns: a sorted tuple of positions, never empty.
 
@@ -62,14 +62,13 @@ def choose(paths, choice):
         chosen = _members(groups, range(max(1, round(choice * len(groups)))))
     elif callable(choice):
         chosen = [position for position, path in enumerate(paths) if choice(path)]
-    elif isinstance(choice, Mapping) and set(choice) == {"paths"}:
-        missing = sorted(set(choice["paths"]) - set(paths))
-        if missing:
+    elif isinstance(choice, Mapping) and set(choice) == {"positions"}:
+        chosen = list(choice["positions"])
+        if not set(chosen) <= set(range(len(paths))):
             raise ValueError(
-                f"`langevin_layers` names variables that the model lacks: {missing}. "
-                f"It has: {list(paths)}"
+                f"`langevin_layers` was saved for another model: variables {chosen} are noisy, "
+                f"here are {len(paths)}: {list(paths)}"
             )
-        chosen = [position for position, path in enumerate(paths) if path in choice["paths"]]
     elif isinstance(choice, Sequence) and not isinstance(choice, str):
         chosen = _members(groups, [_number(groups, item) for item in choice])
     else:
@@ -81,6 +80,17 @@ def choose(paths, choice):
             f"Layers: {[name for name, _ in groups]}"
         )
     return chosen
+
+
+def portable(paths, choice):
+    """The choice as a saved model holds it.
+
+    Keras renames paths when it loads a model ("sequential/first/kernel" becomes "first/kernel"):
+    a predicate and whole paths are saved as the positions that they chose.
+    """
+    listed = isinstance(choice, Sequence) and not isinstance(choice, str)
+    whole_paths = listed and any("/" in str(item) for item in choice)
+    return {"positions": list(choose(paths, choice))} if callable(choice) or whole_paths else choice
 
 
 def _members(groups, indices):

@@ -13,7 +13,7 @@ import seaborn as sns
 from matplotlib.ticker import MaxNLocator
 
 from langevin import analysis
-from langevin.runs import root
+from langevin.store import root
 
 plt.style.use(Path(__file__).with_name("style.mplstyle"))
 

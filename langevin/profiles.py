@@ -9,7 +9,8 @@ import os
 import yaml
 
 from langevin import datasets
-from langevin.runs import Store, grid, root
+from langevin.runs import grid
+from langevin.store import Store, root
 
 NAMES = ("smoke", "quick", "paper")
 

@@ -6,6 +6,7 @@ import nbformat
 import pandas as pd
 
 from langevin import analysis, plots, profiles, runs
+from langevin.store import root
 
 README_MARK = re.compile(r"(<!-- (\w+): made by `make readme`[^>]*-->\n).*?(<!-- /\2 -->)", re.S)
 
@@ -141,6 +142,6 @@ def table():
 def write_readme():
     """Put the findings and the table, computed from the recorded runs, into README.md."""
     made = {"findings": findings, "table": table}
-    path = runs.root() / "README.md"
+    path = root() / "README.md"
     text = path.read_text()
     path.write_text(README_MARK.sub(lambda m: f"{m[1]}{made[m[2]]()}\n{m[3]}", text))

@@ -1,26 +1,20 @@
-"""Runs: what one is, grids of them, the store that keeps them, `train` and `sweep`.
+"""Runs: what one is, grids of them, and what comes of one.
 
-A run is a pure function of its settings, the backend and the data.  Its key is a hash of these;
-the store keeps one small JSON file a run, written whole and renamed into place.
+A run is a pure function of its settings, the backend and the data; its key is a hash of these.
 """
 
 import contextlib
 import dataclasses
-import fcntl
 import functools
 import hashlib
 import itertools
 import json
-import multiprocessing
 import os
 import platform
-from concurrent import futures
 from importlib import metadata
-from pathlib import Path
 
 import keras
 import pandas as pd
-from tqdm import auto, std
 
 from langevin import datasets, models, optimizers, placement, schedules, training
 
@@ -28,10 +22,6 @@ from langevin import datasets, models, optimizers, placement, schedules, trainin
 SCHEMA = 1
 # Runs trained as one program: TensorFlow trains them one after another.
 GROUP_SIZE = 1
-# Runs at most that one process trains with one compiled program before others may help.
-UNIT = 5
-# For the estimate of time alone: operations a second of a CPU's core, and a program's compilation.
-CPU_SPEED, COMPILE_SECONDS = 40e9, 5.0
 NAMED_DATA = (*datasets.LABELS, "digits")
 
 
@@ -189,64 +179,6 @@ def grid(blocks):
     return list(runs)
 
 
-class Store:
-    """A folder of finished runs, one JSON file each, and of checkpoints of unfinished ones.
-
-    Args:
-        folder: where new runs are written.
-        also: folders that are only read; each is searched with its subfolders.
-    """
-
-    def __init__(self, folder, also=()):
-        self.folder = Path(folder)
-        self.also = tuple(Path(other) for other in also)
-
-    def find(self, key):
-        """The run's file, or None."""
-        for folder in (self.folder, *self.also):
-            if (found := folder / f"{key}.json").exists():
-                return found
-        return next((f for folder in self.also for f in folder.rglob(f"{key}.json")), None)
-
-    def load(self, key):
-        """The run's record.
-
-        Raises:
-            ValueError: a file that is not one, named, with what to do.
-        """
-        path = self.find(key)
-        try:
-            record = json.loads(path.read_text())
-            if record["key"] != key:
-                raise KeyError(f"key {record['key']}")
-        except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(
-                f"{path} is not the record of run {key} ({error}). Delete it to train it again."
-            ) from error
-        return record
-
-    def save(self, record):
-        """Write a record whole, then rename it into place."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        path = self.folder / f"{record['key']}.json"
-        part = path.with_name(f".{path.name}.{os.getpid()}.part")
-        part.write_text(_compact(record))
-        part.replace(path)
-
-    def checkpoint(self, key):
-        """Where the run's checkpoint is kept while it trains."""
-        return self.folder / "checkpoints" / f"{key}.npz"
-
-
-def _compact(record):
-    """JSON with one line a column of the history, to be read and compared."""
-    *head, (last, history) = record.items()
-    lines = [f" {json.dumps(name)}: {json.dumps(value)}" for name, value in head]
-    columns = [f"  {json.dumps(name)}: {json.dumps(value)}" for name, value in history.items()]
-    lines.append(f" {json.dumps(last)}: {{\n" + ",\n".join(columns) + "\n }")
-    return "{\n" + ",\n".join(lines) + "\n}\n"
-
-
 @functools.lru_cache(maxsize=2)
 def data_of(name, train_size, validation):
     """The images of the runs with these settings."""
@@ -298,8 +230,8 @@ def device():
     return jax.devices()[0].device_kind
 
 
-def _record(run, store):
-    """Train a run; its record."""
+def record(run, store=None):
+    """Train a run, with its checkpoints in the store if one is given; its record for the store."""
     dataset, key = dataset_of(run), key_of(run)
     rows = training.fit(run, dataset, checkpoint=store and store.checkpoint(key))
     packages = ("keras", keras.backend.backend(), "numpy")
@@ -344,160 +276,4 @@ def train(run):
         loss and accuracy on the first 10,000 training images, val_loss, val_accuracy, kernel_sd
         (tuple, one number a layer), seconds, compile_seconds, diverged, backend, device, key.
     """
-    return frame([_record(run, None)])
-
-
-def root():
-    """The folder of this project: above the module if the notebooks are there, else the current."""
-    above = Path(__file__).resolve().parent.parent
-    return above if (above / "notebooks").is_dir() else Path.cwd()
-
-
-def sweep(runs, store=None, executor=None, train=True):
-    """Train many runs, each once: stored ones are read, missing ones trained and stored.
-
-    Args:
-        runs: `Run`s, in any order; those that share a program are trained one after another.
-        store: a `Store` or a folder; `.runs` of this project by default.
-        executor: a `concurrent.futures` executor whose processes train, such as `workers(2)`;
-            all they share is the store's folder.  By default this process trains, or as many
-            workers as the environment variable `LANGEVIN_WORKERS` says.
-        train: if False, nothing is trained and missing runs are left out, and named.
-
-    Returns: the frame of `train` for all the runs, in the order given.
-
-    Says first what it will do and where.  Finished runs are kept at once; an interrupted one goes
-    on from its last checkpoint when the sweep is called again.
-    """
-    runs = list(runs)
-    store = store if isinstance(store, Store) else Store(store or root() / ".runs")
-    keys = [key_of(run) for run in runs]
-    missing = {key: run for key, run in zip(keys, runs) if store.find(key) is None}
-    count = int(os.environ.get("LANGEVIN_WORKERS", 1)) if executor is None else 1
-    print(_announcement(runs, missing.values(), count), flush=True)
-    if missing and not train:
-        print(_summary(missing.values()), flush=True)
-        keys = [key for key in keys if key not in missing]
-    elif missing:
-        own = workers(count) if count > 1 else contextlib.nullcontext(executor)
-        # Papermill passes text on to the terminal, and no widgets.
-        tqdm = std.tqdm if "LANGEVIN_TERMINAL" in os.environ else auto.tqdm
-        with tqdm(total=len(missing), unit="run") as bar, one_gpu_at_a_time(), own as pool:
-            _train_missing(missing, store, pool, bar)
-    if not keys:
-        raise ValueError("None of these runs is stored, and train=False: there is nothing to show.")
-    return frame([store.load(key) for key in keys])
-
-
-def _summary(runs):
-    """The missing runs, a line a setting, with the seeds that are missing."""
-    seeds = {}
-    for run in runs:
-        seeds.setdefault(dataclasses.replace(run, seed=0), []).append(run.seed)
-    lines = [
-        f"  {run.model}-{run.depth} {run.optimizer} sigma {run.sigma:g} ({run.layers_text()}), "
-        f"lr {run.learning_rate:g}, {run.initializer}: {len(missing)} seeds of {run.epochs} epochs"
-        for run, missing in seeds.items()
-    ]
-    return "Not recorded, and left out:\n" + "\n".join(lines)
-
-
-def _announcement(runs, missing, count):
-    labels = sorted({data_facts(run.dataset)[1] for run in runs})
-    text = (
-        f"{len(runs)} runs on {', '.join(labels)}: {len(runs) - len(missing)} stored, "
-        f"{len(missing) or 'none'} to train. Backend {keras.backend.backend()}, device {device()}, "
-        f"group size {GROUP_SIZE}, {count} process{'es' * (count > 1)}."
-    )
-    if missing and device() == "cpu":
-        text += f" Estimate: {_estimate(missing, count) / 60:.1f} minutes."
-    return text
-
-
-def _estimate(runs, count):
-    """Seconds that the runs take in so many processes, by their arithmetic, within a factor of 2.
-
-    A training step costs three forward passes; every epoch measures two sets of images.
-    """
-    seconds = 0.0
-    for unit in _units(runs):
-        dataset = dataset_of(unit[0])
-        model = models.build(unit[0], dataset.x_train.shape[1:], dataset.classes)
-        passes = 3 * len(dataset.x_train) + min(len(dataset.x_train), 10_000) + len(dataset.x_test)
-        epochs = sum(run.epochs for run in unit)
-        seconds += COMPILE_SECONDS + epochs * passes * 2 * models.multiplications(model) / CPU_SPEED
-    return seconds / count
-
-
-def _train_missing(missing, store, pool, bar):
-    units = _units(missing.values())
-    if pool is None:
-        for run in itertools.chain.from_iterable(units):
-            store.save(_record(run, store))
-            bar.update()
-        return
-    waiting = {pool.submit(_train_unit, unit, store) for unit in units}
-    try:
-        while waiting:
-            done, waiting = futures.wait(waiting, 1.0, futures.FIRST_COMPLETED)
-            for future in done:
-                future.result()
-            bar.update(sum((store.folder / f"{key}.json").exists() for key in missing) - bar.n)
-    finally:
-        for future in waiting:
-            future.cancel()
-
-
-def _train_unit(unit, store):
-    """What an executor's process does: train runs that share a program, keep each at once."""
-    for run in unit:
-        if store.find(key_of(run)) is None:
-            store.save(_record(run, store))
-
-
-def _units(runs):
-    """Runs grouped by the program they share, at most `UNIT` in a group.  The first seeds of all
-    settings come first, so that a sweep cut short can be drawn; among them the longest."""
-    programs = {}
-    for run in runs:
-        programs.setdefault(run.program(), []).append(run)
-    units = [group[i : i + UNIT] for group in programs.values() for i in range(0, len(group), UNIT)]
-    return sorted(units, key=lambda unit: (unit[0].seed, -sum(r.depth * r.epochs for r in unit)))
-
-
-@contextlib.contextmanager
-def workers(count):
-    """An executor of `count` processes of one thread each: on a CPU, where the small products of
-    deep narrow networks gain little from more threads, they train most runs an hour.  A run's
-    numbers are the same to the bit."""
-    context = multiprocessing.get_context("spawn")
-    pool = futures.ProcessPoolExecutor(count, mp_context=context, initializer=_one_thread)
-    try:
-        yield pool
-    except BaseException:
-        for process in multiprocessing.active_children():
-            process.terminate()
-        raise
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _one_thread():
-    if keras.backend.backend() == "tensorflow":
-        import tensorflow as tf
-
-        tf.config.threading.set_intra_op_parallelism_threads(1)
-        tf.config.threading.set_inter_op_parallelism_threads(1)
-
-
-@contextlib.contextmanager
-def one_gpu_at_a_time():
-    """Wait until no other process of this project trains on the GPU; on a CPU, do not wait."""
-    if device() == "cpu":
-        yield
-        return
-    lock = root() / ".runs" / "gpu.lock"
-    lock.parent.mkdir(exist_ok=True)
-    with lock.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+    return frame([record(run)])

@@ -3,7 +3,9 @@
 import yaml
 
 from langevin import analysis, profiles
-from langevin.runs import Store, grid, root, sweep
+from langevin.runs import grid
+from langevin.store import Store, root
+from langevin.sweeps import sweep
 
 BEST = ["val_accuracy", "val_loss"]
 

@@ -106,7 +106,7 @@ def replicas_of(variable):
     return [np.array(value) for value in variable.value.values]
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def strategy():
     devices = [device.name for device in tf.config.list_logical_devices("CPU")]
     assert len(devices) == 2
@@ -121,13 +121,14 @@ def test_replicas_stay_equal_and_obey_the_one_step_law(case, strategy):
         optimizer = case(LR, sigma=SIGMA)
         optimizer.build([variable])
 
+    @tf.function
     def update(gradient):
         # Keras adds the replicas' gradients up.
-        optimizer.apply([gradient / 2], [variable])
+        strategy.run(lambda: optimizer.apply([gradient / 2], [variable]))
 
     path = [np.zeros(N, "float32")]
     for gradient in gradients:
-        strategy.run(update, args=(tf.constant(gradient),))
+        update(tf.constant(gradient))
         one, other = replicas_of(variable)
         np.testing.assert_array_equal(one, other)
         path.append(one)
@@ -163,8 +164,13 @@ def test_replicas_keep_their_noise_under_loss_scaling(strategy):
         inner = LAdam(LR, sigma=SIGMA)
         optimizer = keras.optimizers.LossScaleOptimizer(inner, initial_scale=4.0)
         optimizer.build([variable])
+
+    @tf.function
+    def update(gradient):
+        strategy.run(lambda: optimizer.apply([gradient], [variable]))
+
     for gradient in gradients_of(100, 2):
-        strategy.run(lambda g: optimizer.apply([g], [variable]), args=(tf.constant(gradient),))
+        update(tf.constant(gradient))
         one, other = replicas_of(variable)
         np.testing.assert_array_equal(one, other)
     assert np.all(one != 0)

@@ -4,13 +4,14 @@ import nbformat
 import pytest
 
 from langevin import pipeline, profiles, runs
+from langevin.store import root
 
 
 def test_every_notebook_runs_in_the_smoke_profile(capfd):
     assert pipeline.figures("smoke")
     said = capfd.readouterr().out
     for notebook in profiles.notebooks("smoke"):
-        assert (runs.root() / "build" / "smoke" / f"{notebook}.ipynb").exists()
+        assert (root() / "build" / "smoke" / f"{notebook}.ipynb").exists()
         for ending in ("png", "pdf", "csv"):
             assert f"figures/smoke/{notebook}.{ending}" in said
     assert "FAILED" not in said
@@ -21,7 +22,7 @@ def project(tmp_path, monkeypatch):
     """A project of one notebook, whose one cell is to be set."""
     (tmp_path / "notebooks").mkdir()
     (tmp_path / "notebooks" / "smoke.yaml").write_text("one: {number: 2}\n")
-    for module in (pipeline.runs, profiles):
+    for module in (pipeline, profiles):
         monkeypatch.setattr(module, "root", lambda: tmp_path)
 
     def write(code):

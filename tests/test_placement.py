@@ -108,8 +108,17 @@ def test_predicate_chooses_variables_by_path():
     assert chosen == tuple(range(1, 22, 2))
 
 
-def test_a_saved_predicate_chooses_its_paths():
-    assert placement.choose(DENSE, {"paths": ["dense_2/bias", "dense_1/kernel"]}) == (0, 3)
+@pytest.mark.parametrize("choice", [lambda path: "kernel" in path, ["block/conv", "head"]])
+def test_what_names_paths_is_saved_as_positions_which_choose_the_same_in_a_renamed_model(choice):
+    saved = placement.portable(CONVOLUTIONAL, choice)
+    renamed = ["sequential/" + path for path in CONVOLUTIONAL]
+    assert placement.choose(renamed, saved) == placement.choose(CONVOLUTIONAL, choice)
+    assert placement.portable(renamed, saved) == saved
+
+
+@pytest.mark.parametrize("choice", [None, 0.3, [0, -1], ["conv", "head"], range(2)], ids=str)
+def test_what_names_no_path_is_saved_as_it_is(choice):
+    assert placement.portable(CONVOLUTIONAL, choice) is choice
 
 
 WRONG = {
@@ -130,7 +139,7 @@ WRONG = {
     "boolean item": ([True], "Received an item: True"),
     "empty list": ([], r"chose no variable: \[\].*set sigma=0. Layers: .*'dense_1'"),
     "empty predicate": (lambda path: False, "chose no variable"),
-    "saved path that is gone": ({"paths": ["x/y"]}, r"lacks: \['x/y'\]. It has: .*dense_1"),
+    "position out of range": ({"positions": [0, 22]}, r"another model: .*\[0, 22\].*are 22: .*dense_1"),
 }
 
 

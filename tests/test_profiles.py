@@ -3,7 +3,7 @@
 import pytest
 
 from langevin import datasets, profiles, runs
-from langevin.runs import root
+from langevin.store import root
 
 NOTEBOOKS = {path.stem for path in (root() / "notebooks").glob("*.ipynb")}
 

@@ -3,13 +3,14 @@
 import shutil
 
 from langevin import __main__, report, runs
+from langevin.store import Store, root
 
 
 def test_the_readme_is_made_from_the_recorded_runs_and_made_again_the_same(tmp_path, monkeypatch):
     readme = tmp_path / "README.md"
-    shutil.copy(runs.root() / "README.md", readme)
+    shutil.copy(root() / "README.md", readme)
     before = readme.read_text()
-    monkeypatch.setattr(report.runs, "root", lambda: tmp_path)
+    monkeypatch.setattr(report, "root", lambda: tmp_path)
     monkeypatch.setattr(report, "findings", lambda: "what was found")
     monkeypatch.setattr(report, "table", lambda: "| a | table |")
     report.write_readme()
@@ -29,7 +30,7 @@ def test_the_table_has_a_row_a_notebook_with_its_command():
 
 
 def test_the_command_line_lists_trains_and_shows(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(__main__.profiles, "store", lambda *_: runs.Store(tmp_path))
+    monkeypatch.setattr(__main__.profiles, "store", lambda *_: Store(tmp_path))
     small = {"dataset": "digits", "batch_size": 64, "epochs": 1, "depth": 1, "seed": [0, 1]}
     monkeypatch.setattr(__main__.profiles, "planned", lambda *_: runs.grid([small]))
     only = ["--profile", "smoke", "--only", "depth-mnist"]

@@ -9,8 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from langevin import runs, training
-from langevin.runs import Run, Store, grid, sweep
+from langevin import runs, sweeps, training
+from langevin.runs import Run, grid
+from langevin.store import Store
+from langevin.sweeps import sweep
 
 SMALL = {"dataset": "digits", "batch_size": 64, "depth": 2, "epochs": 2}
 
@@ -209,7 +211,7 @@ def test_missing_runs_are_named_and_left_out_without_training(trained, capsys):
 
 def test_two_processes_train_the_same_numbers_to_the_bit(trained, tmp_path):
     planned, _, frame = trained
-    with runs.workers(2) as pool:
+    with sweeps.workers(2) as pool:
         again = sweep(planned, tmp_path, executor=pool)
     assert without_times(again).equals(without_times(frame))
 
@@ -222,9 +224,9 @@ def test_an_error_in_a_process_is_the_sweeps_error(trained, tmp_path):
 
 
 def test_a_gpu_is_used_by_one_process_at_a_time(tmp_path, monkeypatch):
-    monkeypatch.setattr(runs, "root", lambda: tmp_path)
-    monkeypatch.setattr(runs, "device", lambda: "some GPU")
-    with runs.one_gpu_at_a_time(), (tmp_path / ".runs" / "gpu.lock").open("w") as second:
+    monkeypatch.setattr(sweeps, "root", lambda: tmp_path)
+    monkeypatch.setattr(sweeps, "device", lambda: "some GPU")
+    with sweeps.one_gpu_at_a_time(), (tmp_path / ".runs" / "gpu.lock").open("w") as second:
         with pytest.raises(BlockingIOError):
             fcntl.flock(second, fcntl.LOCK_EX | fcntl.LOCK_NB)
     with (tmp_path / ".runs" / "gpu.lock").open("w") as later:

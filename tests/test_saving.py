@@ -13,22 +13,25 @@ X = GENERATOR.normal(size=(16, 6)).astype("float32")
 Y = GENERATOR.normal(size=(16, 1)).astype("float32")
 
 
+@keras.saving.register_keras_serializable("tests")
 def is_bias(path):
     return path.endswith("bias")
 
 
 PLACEMENTS = {"everywhere": None, "fraction": 0.5, "names": ["second"], "predicate": is_bias}
+PLACEMENTS |= {"whole paths": ["net/third"], "numbers": (0, -1)}
 
 
-def model_of(optimizer):
+def model_of(optimizer, **compile_arguments):
     keras.utils.set_random_seed(3)
     model = keras.Sequential([
         keras.Input((6,)),
         keras.layers.Dense(5, activation="tanh", name="first"),
         keras.layers.Dense(4, activation="tanh", name="second"),
         keras.layers.Dense(1, name="third"),
-    ])  # fmt: skip
-    model.compile(optimizer, loss="mse", jit_compile=False)
+    ], name="net")  # fmt: skip
+    # Eager: nothing to compile.
+    model.compile(optimizer, loss="mse", **{"run_eagerly": True, **compile_arguments})
     return model
 
 
@@ -51,8 +54,17 @@ def test_loaded_model_goes_on_as_if_it_had_never_stopped(case, tmp_path):
     assert loaded.optimizer.get_config() == model.optimizer.get_config()
     assert_equal(state_of(loaded), state_of(model))
     assert_equal(train(loaded), train(model))
-    # And a model that was never stopped, not even to save it.
-    assert_equal(model.get_weights(), train(model_of(case(0.05, sigma=0.1, seed=5, langevin_layers=0.5)), 4))
+
+
+@pytest.mark.parametrize("case", [BY_NAME["LAdam-paper"], BY_NAME["LNadam-mixin"]], ids=str)
+def test_compiled_model_goes_on_as_if_nobody_had_saved_it(case, tmp_path):
+    model, never_stopped = (
+        model_of(case(0.05, sigma=0.1, seed=5), run_eagerly=False) for _ in range(2)
+    )
+    train(model)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert_equal(train(loaded), train(never_stopped, epochs=4))
 
 
 LOAD_AND_TRAIN = """
@@ -64,12 +76,12 @@ for path in sys.argv[1:]:
 
 
 def test_another_process_goes_on_as_if_it_were_this_one(tmp_path):
-    """The noisy layers and the seed come from the file alone, for a fraction, names, a predicate."""
+    """The noisy layers and the seed come from the file alone: fraction, names, predicate, ..."""
     models = {}
     for case in OPTIMIZERS:
         name, layers = list(PLACEMENTS.items())[len(models) % len(PLACEMENTS)]
         model = model_of(case(0.05, sigma=0.1, langevin_layers=layers))
-        train(model)
+        train(model, 1)
         models[tmp_path / f"{case}-{name}.keras"] = model
         model.save(tmp_path / f"{case}-{name}.keras")
     run_python(LOAD_AND_TRAIN, *models)

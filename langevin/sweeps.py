@@ -1,0 +1,172 @@
+"""Sweeps: many runs, each trained once, here or in other processes, and kept as it is finished."""
+
+import contextlib
+import dataclasses
+import fcntl
+import itertools
+import multiprocessing
+import os
+from concurrent import futures
+
+import keras
+from tqdm import auto, std
+
+from langevin import models
+from langevin.runs import GROUP_SIZE, data_facts, dataset_of, device, frame, key_of, record
+from langevin.store import Store, root
+
+# Runs at most that one process trains with one compiled program before others may help.
+UNIT = 5
+# For the estimate of time alone: operations a second of a CPU's core, and a program's compilation.
+CPU_SPEED, COMPILE_SECONDS = 40e9, 5.0
+
+
+def sweep(runs, store=None, executor=None, train=True):
+    """Train many runs, each once: stored ones are read, missing ones trained and stored.
+
+    Args:
+        runs: `Run`s, in any order; those that share a program are trained one after another.
+        store: a `Store` or a folder; `.runs` of this project by default.
+        executor: a `concurrent.futures` executor whose processes train, such as `workers(2)`;
+            all they share is the store's folder.  By default this process trains, or as many
+            workers as the environment variable `LANGEVIN_WORKERS` says.
+        train: if False, nothing is trained and missing runs are left out, and named.
+
+    Returns: the frame of `train` for all the runs, in the order given.
+
+    Says first what it will do and where.  Finished runs are kept at once; an interrupted one goes
+    on from its last checkpoint when the sweep is called again.
+    """
+    runs = list(runs)
+    store = store if isinstance(store, Store) else Store(store or root() / ".runs")
+    keys = [key_of(run) for run in runs]
+    missing = {key: run for key, run in zip(keys, runs) if store.find(key) is None}
+    count = int(os.environ.get("LANGEVIN_WORKERS", 1)) if executor is None else 1
+    print(_announcement(runs, missing.values(), count, train), flush=True)
+    if missing and not train:
+        print(_summary(missing.values()), flush=True)
+        keys = [key for key in keys if key not in missing]
+    elif missing:
+        own = workers(count) if count > 1 else contextlib.nullcontext(executor)
+        # Papermill passes text on to the terminal, and no widgets.
+        tqdm = std.tqdm if "LANGEVIN_TERMINAL" in os.environ else auto.tqdm
+        with tqdm(total=len(missing), unit="run") as bar, one_gpu_at_a_time(), own as pool:
+            _train_missing(missing, store, pool, bar)
+    if not keys:
+        raise ValueError("None of these runs is stored, and train=False: there is nothing to show.")
+    return frame([store.load(key) for key in keys])
+
+
+def _summary(runs):
+    """The missing runs, a line a setting, with the seeds that are missing."""
+    seeds = {}
+    for run in runs:
+        seeds.setdefault(dataclasses.replace(run, seed=0), []).append(run.seed)
+    lines = [
+        f"  {run.model}-{run.depth} {run.optimizer} sigma {run.sigma:g} ({run.layers_text()}), "
+        f"lr {run.learning_rate:g}, {run.initializer}: {len(missing)} seeds of {run.epochs} epochs"
+        for run, missing in seeds.items()
+    ]
+    return "Not recorded, and left out:\n" + "\n".join(lines)
+
+
+def _announcement(runs, missing, count, train):
+    labels = sorted({data_facts(run.dataset)[1] for run in runs})
+    rest = f"{len(missing) or 'none'} {'to train' if train else 'missing'}"
+    text = (
+        f"{len(runs)} runs on {', '.join(labels)}: {len(runs) - len(missing)} stored, {rest}. "
+        f"Backend {keras.backend.backend()}, device {device()}, "
+        f"group size {GROUP_SIZE}, {count} process{'es' * (count > 1)}."
+    )
+    if missing and train and device() == "cpu":
+        text += f" Estimate: {_estimate(missing, count) / 60:.1f} minutes."
+    return text
+
+
+def _estimate(runs, count):
+    """Seconds that the runs take in so many processes, by their arithmetic, within a factor of 2.
+
+    A training step costs three forward passes; every epoch measures two sets of images.
+    """
+    seconds = 0.0
+    for unit in _units(runs):
+        dataset = dataset_of(unit[0])
+        model = models.build(unit[0], dataset.x_train.shape[1:], dataset.classes)
+        passes = 3 * len(dataset.x_train) + min(len(dataset.x_train), 10_000) + len(dataset.x_test)
+        epochs = sum(run.epochs for run in unit)
+        seconds += COMPILE_SECONDS + epochs * passes * 2 * models.multiplications(model) / CPU_SPEED
+    return seconds / count
+
+
+def _train_missing(missing, store, pool, bar):
+    units = _units(missing.values())
+    if pool is None:
+        for run in itertools.chain.from_iterable(units):
+            store.save(record(run, store))
+            bar.update()
+        return
+    waiting = {pool.submit(_train_unit, unit, store) for unit in units}
+    try:
+        while waiting:
+            done, waiting = futures.wait(waiting, 1.0, futures.FIRST_COMPLETED)
+            for future in done:
+                future.result()
+            bar.update(sum((store.folder / f"{key}.json").exists() for key in missing) - bar.n)
+    finally:
+        for future in waiting:
+            future.cancel()
+
+
+def _train_unit(unit, store):
+    """What an executor's process does: train runs that share a program, keep each at once."""
+    for run in unit:
+        if store.find(key_of(run)) is None:
+            store.save(record(run, store))
+
+
+def _units(runs):
+    """Runs grouped by the program they share, at most `UNIT` in a group.  The first seeds of all
+    settings come first, so that a sweep cut short can be drawn; among them the longest."""
+    programs = {}
+    for run in runs:
+        programs.setdefault(run.program(), []).append(run)
+    units = [group[i : i + UNIT] for group in programs.values() for i in range(0, len(group), UNIT)]
+    return sorted(units, key=lambda unit: (unit[0].seed, -sum(r.depth * r.epochs for r in unit)))
+
+
+@contextlib.contextmanager
+def workers(count):
+    """An executor of `count` processes of one thread each: on a CPU, where the small products of
+    deep narrow networks gain little from more threads, they train most runs an hour.  A run's
+    numbers are the same to the bit."""
+    context = multiprocessing.get_context("spawn")
+    pool = futures.ProcessPoolExecutor(count, mp_context=context, initializer=_one_thread)
+    try:
+        yield pool
+    except BaseException:
+        for process in multiprocessing.active_children():
+            process.terminate()
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _one_thread():
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        tf.config.threading.set_intra_op_parallelism_threads(1)
+        tf.config.threading.set_inter_op_parallelism_threads(1)
+
+
+@contextlib.contextmanager
+def one_gpu_at_a_time():
+    """Wait until no other process of this project trains on the GPU; on a CPU, do not wait."""
+    if device() == "cpu":
+        yield
+        return
+    lock = root() / ".runs" / "gpu.lock"
+    lock.parent.mkdir(exist_ok=True)
+    with lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
