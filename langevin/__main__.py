@@ -29,7 +29,7 @@ def main(arguments=None):
     commands.add_parser("tune", help=text, description=text)
     text = "compare our loop with model.fit, and Langevin with plain optimizers"
     command = commands.add_parser("bench", help=text, description=text)
-    command.add_argument("--rounds", type=int, default=7, help="how often each variant is timed")
+    command.add_argument("--rounds", type=int, default=5, help="how often each variant is timed")
     options = parser.parse_args(arguments)
     try:
         return COMMANDS[options.command](options)

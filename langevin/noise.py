@@ -6,7 +6,7 @@ Threefry 2x32-20 on JAX (Salmon et al., SC 2011).  The words are the backend's o
 the bit in eager code, graphs and XLA; the transform agrees to rounding.  It costs about half of
 `stateless_normal`, whose scalar transform is what the time goes into.
 
-Any part of the stream can be had alone: `normal(seed, step, a, b)` is `normal(seed, step, 0, b)[a:]`.
+Any part of it can be had alone: `normal(seed, step, a, b)` is `normal(seed, step, 0, b)[a:]`.
 """
 
 import math

@@ -55,7 +55,9 @@ class Langevin:
         ValueError: an argument out of its range; names that the model lacks, when it is built.
     """
 
-    def __init__(self, *args, sigma=1e-3, langevin_layers=None, noise_cap=None, seed=None, **kwargs):
+    def __init__(
+        self, *args, sigma=1e-3, langevin_layers=None, noise_cap=None, seed=None, **kwargs
+    ):
         super().__init__(*args, **kwargs)
         if noise_cap is not None:
             check_number("noise_cap", noise_cap, positive=True)
@@ -72,8 +74,9 @@ class Langevin:
             return
         check_number("sigma", sigma, hint=", a Keras schedule or a callable")
         # A variable, like the seed, so that a compiled program serves every value of it.
-        self._sigma, self._draws = self.add_variable((), "zeros", "float32", name="sigma"), sigma > 0
+        self._sigma = self.add_variable((), "zeros", "float32", name="sigma")
         self._sigma.assign(float(sigma))
+        self._draws = sigma > 0
 
     @property
     def sigma(self):
@@ -102,7 +105,8 @@ class Langevin:
     def seed(self, value):
         whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
         if not whole or not 0 <= value < 2**31:
-            raise ValueError(f"`seed` must be an integer in [0, 2**31) or None. Received: {value!r}")
+            expected = "an integer in [0, 2**31) or None"
+            raise ValueError(f"`seed` must be {expected}. Received: {value!r}")
         self._seed.assign(int(value))
 
     def build(self, variables):
@@ -206,10 +210,21 @@ class _Published(Langevin):
     # What Keras's optimizer offers and the published update lacks.
     _keras_only = ()
 
-    def __init__(self, *args, variant="paper", **kwargs):
-        super().__init__(*args, **kwargs)
+    # Its epsilon in each variant, where none is given.
+    _epsilons = {"paper": 1e-6, "keras": 1e-7}
+
+    def __init__(
+        self, learning_rate=1e-3, sigma=1e-3, langevin_layers=None, variant="paper", **kwargs
+    ):
         if variant not in VARIANTS:
             raise ValueError(f"`variant` must be one of {VARIANTS}. Received: {variant!r}")
+        if self._epsilons:
+            if kwargs.get("epsilon") is None:
+                kwargs["epsilon"] = self._epsilons[variant]
+            check_number("epsilon", kwargs["epsilon"], positive=True)
+        super().__init__(
+            learning_rate=learning_rate, sigma=sigma, langevin_layers=langevin_layers, **kwargs
+        )
         for argument in self._keras_only:
             if variant == "paper" and getattr(self, argument):
                 raise ValueError(
@@ -270,11 +285,10 @@ class LSGD(_Published, keras.optimizers.SGD):
     """
 
     _keras_only = ("momentum", "nesterov")
+    _epsilons = None
 
-    def __init__(self, learning_rate=0.01, sigma=1e-3, langevin_layers=None, **kwargs):
-        super().__init__(
-            learning_rate=learning_rate, sigma=sigma, langevin_layers=langevin_layers, **kwargs
-        )
+    def __init__(self, learning_rate=0.01, *args, **kwargs):
+        super().__init__(learning_rate, *args, **kwargs)
 
     def preconditioner(self, variable):
         return ops.ones((), working_dtype(variable))
@@ -308,15 +322,6 @@ class LAdam(_Published, keras.optimizers.Adam):
     """
 
     _keras_only = ("amsgrad",)
-
-    def __init__(
-        self, learning_rate=1e-3, sigma=1e-3, langevin_layers=None, variant="paper", epsilon=None,
-        **kwargs,
-    ):  # fmt: skip
-        super().__init__(
-            learning_rate=learning_rate, sigma=sigma, langevin_layers=langevin_layers,
-            variant=variant, epsilon=default_epsilon(epsilon, variant), **kwargs,
-        )  # fmt: skip
 
     def preconditioner(self, variable):
         velocity = self.state(self._velocity_hats if self.amsgrad else self._velocities, variable)
@@ -361,15 +366,6 @@ class LRMSprop(_Published, keras.optimizers.RMSprop):
 
     _keras_only = ("momentum", "centered")
 
-    def __init__(
-        self, learning_rate=1e-3, sigma=1e-3, langevin_layers=None, variant="paper", epsilon=None,
-        **kwargs,
-    ):  # fmt: skip
-        super().__init__(
-            learning_rate=learning_rate, sigma=sigma, langevin_layers=langevin_layers,
-            variant=variant, epsilon=default_epsilon(epsilon, variant), **kwargs,
-        )  # fmt: skip
-
     def preconditioner(self, variable):
         velocity = self.state(self._velocities, variable)
         if self.centered:
@@ -406,15 +402,6 @@ class LAdadelta(_Published, keras.optimizers.Adadelta):
     >>> model.compile(langevin.LAdadelta(0.1, sigma=0.05), loss="mse")
     """
 
-    def __init__(
-        self, learning_rate=1e-3, sigma=1e-3, langevin_layers=None, variant="paper", epsilon=None,
-        **kwargs,
-    ):  # fmt: skip
-        super().__init__(
-            learning_rate=learning_rate, sigma=sigma, langevin_layers=langevin_layers,
-            variant=variant, epsilon=default_epsilon(epsilon, variant), **kwargs,
-        )  # fmt: skip
-
     def update_step(self, gradient, variable, learning_rate):
         # D is read before the step overwrites it, for Keras's P and for the published one.
         self._before = self.state(self._accumulated_delta_vars, variable)
@@ -426,7 +413,8 @@ class LAdadelta(_Published, keras.optimizers.Adadelta):
 
     def _published(self, gradient, variable):
         squares = ops.square(gradient)
-        return self._ratio(self._average(self._accumulated_grads, variable, squares, self.rho)), gradient
+        velocity = self._average(self._accumulated_grads, variable, squares, self.rho)
+        return self._ratio(velocity), gradient
 
     def _published_step(self, gradient, variable, learning_rate):
         step = super()._published_step(gradient, variable, learning_rate)
@@ -467,13 +455,6 @@ def dense(gradient):
 
         return tf.convert_to_tensor(gradient)
     return ops.convert_to_tensor(gradient)
-
-
-def default_epsilon(epsilon, variant):
-    if epsilon is None:
-        return 1e-7 if variant == "keras" else 1e-6
-    check_number("epsilon", epsilon, positive=True)
-    return epsilon
 
 
 def check_number(argument, value, positive=False, hint=""):

@@ -68,6 +68,8 @@ PAPER = [case for case in OPTIMIZERS if case.variant == "paper"]
 KERAS = [case for case in OPTIMIZERS if case.variant != "paper"]
 ADAPTIVE = [case for case in OPTIMIZERS if case.rule is not restatement.SGD]
 BY_NAME = {str(case): case for case in OPTIMIZERS}
+# For what only depends on the way of the update: one published, one Keras's, one mixin's.
+THREE = [BY_NAME[name] for name in ("LAdam-paper", "LRMSprop-keras", "LNadam-mixin")]
 
 
 # Drivers

@@ -13,6 +13,7 @@ from helpers import (
     BAND,
     KERAS,
     OPTIMIZERS,
+    THREE,
     assert_equal,
     assert_normal,
     assert_one_step_law,
@@ -295,7 +296,7 @@ if BACKEND == "tensorflow":
 
 
 @pytest.mark.parametrize("mode", MODES)
-@all_optimizers
+@pytest.mark.parametrize("case", THREE, ids=str)
 def test_one_step_law_in_fit(case, mode):
     gradients = gradients_of(N, 2)
     path = fit_path(case(LR, sigma=SIGMA), gradients, **MODES[mode])

@@ -7,6 +7,7 @@ import tensorflow as tf
 from helpers import (
     KERAS,
     OPTIMIZERS,
+    THREE,
     assert_equal,
     assert_one_step_law,
     fit_path,
@@ -36,8 +37,10 @@ def test_graph_equals_eager_to_the_bit_but_for_tensorflows_rewriting_of_arithmet
     np.testing.assert_array_equal(graph, eager)
 
 
-@pytest.mark.parametrize("mode", ["graph", "xla"])
-@all_optimizers
+IN_A_GRAPH = [*[(case, "graph") for case in OPTIMIZERS], *[(case, "xla") for case in THREE]]
+
+
+@pytest.mark.parametrize("case, mode", IN_A_GRAPH, ids=str)
 def test_gradient_accumulation_in_a_graph_has_noise_on_real_updates_only(case, mode):
     gradients = gradients_of(N, 4)
     optimizer = case(LR, sigma=SIGMA, gradient_accumulation_steps=2)
@@ -142,10 +145,7 @@ def test_replicas_stay_equal_and_obey_the_one_step_law(case, strategy):
         np.testing.assert_array_equal(values[0], values[1])
 
 
-FITTED = [case for case in OPTIMIZERS if str(case) in ("LAdam-paper", "LNadam-mixin")]
-
-
-@pytest.mark.parametrize("case", FITTED, ids=str)
+@pytest.mark.parametrize("case", THREE[::2], ids=str)
 def test_replicas_stay_equal_in_fit(case, strategy):
     gradients = gradients_of(1000, 2)
     with strategy.scope():
