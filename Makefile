@@ -12,7 +12,7 @@ FLAGS = $(if $(PROFILE),--profile $(PROFILE)) $(if $(filter-out 0,$(FRESH)),--fr
 PYTEST := python -m pytest -n 2 --dist worksteal
 OPTIMIZER_TESTS := tests/test_{laws,noise,optimizers,placement,schedules}.py
 
-export TF_CPP_MIN_LOG_LEVEL ?= 2
+export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

@@ -80,8 +80,8 @@ def _shape_of(frame, column):
 def outcomes(finals, title, x, order, arms, column="optimizer", label=None, dodge=0.13):
     """Final test accuracy of every run, by a setting: the outcome of an experiment at a glance.
 
-    Runs that never started stand on a strip below the axis, as counts; lines join the medians of
-    those that started.
+    Runs that never started stand on a strip below the axis, as counts. Medians of those that
+    started are joined where two arms stand side by side, and bars where an arm is a place.
 
     Args:
         finals: a row a run, from `analysis.final`.
@@ -90,10 +90,10 @@ def outcomes(finals, title, x, order, arms, column="optimizer", label=None, dodg
             marker); "{}" in a name stands for the optimizer's name.
         column: the setting that the panels' columns show; their rows are initializers.
         label: the horizontal axis, in words.
-        dodge: how far two arms stand apart.
+        dodge: how far two arms stand apart; 0 where each place has one arm only.
     """
     rows, columns = _shape_of(finals, column)
-    width = max(4.6, 0.8 * len(order))
+    width = max(4.6 if columns > 1 else 7.5, 0.9 * len(order))
     figure, grid = plt.subplots(
         rows, columns, figsize=(width * columns, 3.2 * rows), squeeze=False, sharex="col",
         sharey=True,
@@ -105,7 +105,7 @@ def outcomes(finals, title, x, order, arms, column="optimizer", label=None, dodg
             optimizer = panel.optimizer.iloc[0]
             text = arm.format(NAMES[optimizer])
             color = color or COLORS[optimizer]
-            _arm(axes, panel.query(query), x, order, color, shift, text, marker)
+            _arm(axes, panel.query(query), x, order, color, shift, text, marker, join=dodge > 0)
         axes.axhspan(-18, 0, color="0.94", zorder=0)
         axes.text(-0.45, -2, "never started:", color=GREY, fontsize=8, va="top")
         axes.set(title=name, ylim=(-18, 101), yticks=range(0, 101, 20))
@@ -122,7 +122,7 @@ def _category_axis(axes, order, label):
         axes.set_xlabel(label)
 
 
-def _arm(axes, arm, x, order, color, shift, label, marker):
+def _arm(axes, arm, x, order, color, shift, label, marker, join):
     if arm.empty:
         return
     look = {"marker": marker, "ms": 4.5, "mec": color, "mfc": color if marker != "o" else "white"}
@@ -138,9 +138,12 @@ def _arm(axes, arm, x, order, color, shift, label, marker):
                 place + shift, -14, f"{dead}/{len(runs)}", color=color, ha="center", va="center",
                 fontsize=8.5, fontweight="bold",
             )  # fmt: skip
-    # The markers are drawn above; here they only reach the legend.
     places = np.arange(len(order)) + shift
-    axes.plot(places, medians, color=color, alpha=0.7, label=label, markevery=[], **look)
+    if not join:
+        axes.hlines(medians, places - 0.2, places + 0.2, color=color, alpha=0.7)
+    # The markers are drawn above; here they only reach the legend.
+    line = {"ls": "-" if join else "", "alpha": 0.7, "label": label}
+    axes.plot(places, medians, color=color, markevery=[], **line, **look)
 
 
 PLAIN_AND_LANGEVIN = {

@@ -86,7 +86,7 @@ def by_setting(finals, by, claims, **given):
         given: further arguments of these.
     """
     rows = []
-    for values, group in finals.groupby(by, sort=False):
+    for values, group in finals.groupby(by):
         names = {**plots.NAMES, **plots.INITIALIZERS}
         setting = ", ".join(names.get(v, f"{k} {v}") for k, v in zip(by, values))
         told = pd.concat([claim(group, setting, **given) for claim in claims], ignore_index=True)

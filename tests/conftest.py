@@ -29,7 +29,17 @@ else:
 
     # Many tests compile the same program; the folder lives as long as this process.
     folder = tempfile.TemporaryDirectory(prefix="langevin-tests-")
-    jax.config.update("jax_compilation_cache_dir", folder.name)
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
-    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+    cache = {
+        "jax_compilation_cache_dir": folder.name,
+        "jax_persistent_cache_min_compile_time_secs": 0.0,
+        "jax_persistent_cache_min_entry_size_bytes": -1,
+    }
+    for option, value in cache.items():
+        jax.config.update(option, value)
+        os.environ[option.upper()] = str(value)  # for the processes that tests start
     collect_ignore_glob = ["*_tensorflow.py"]
+
+
+def pytest_configure(config):
+    # Keras asks its arrays for a copy in a way that NumPy 2 deprecates.
+    config.addinivalue_line("filterwarnings", "ignore:__array__ implementation doesn't accept")

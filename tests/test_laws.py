@@ -250,7 +250,7 @@ def test_no_correlation_between_variables_of_one_shape_steps_and_seeds(case):
 
 @pytest.mark.parametrize("case", OPTIMIZERS, ids=str)
 def test_equal_seeds_give_equal_paths_and_other_seeds_others(case):
-    gradients = gradients_of(1000, 3)
+    gradients = gradients_of(1000, 2)
     one, same, other = (path_of(case(seed=seed), gradients) for seed in (3, 3, 4))
     np.testing.assert_array_equal(one, same)
     assert np.all(one[-1] != other[-1])
@@ -312,7 +312,7 @@ def test_mutation_fails_the_law_check(case, mutate, monkeypatch):
 @pytest.mark.parametrize("sigma", [0.0, 0.05])
 @pytest.mark.parametrize("case", PAPER, ids=str)
 def test_published_update_follows_its_restatement_with_recorded_draws(case, sigma):
-    lr, n, count = 0.05, 50, 40
+    lr, n, count = 0.05, 50, 15
     gradients = gradients_of(n, count, seed=3)
     path = path_of(case(lr, sigma=sigma, seed=21), gradients, start=np.ones(n))
     rule, x, golden = case.rule(), np.ones(n), [np.ones(n)]

@@ -96,7 +96,7 @@ def test_one_number_over_steps_and_over_seeds_is_normal():
         assert_variance(draws.sum(axis=0), count)
 
 
-@settings(max_examples=12)  # each is a compilation on JAX
+@settings(max_examples=6)  # each is a compilation on JAX
 @given(
     start=st.integers(0, 3000), count=st.integers(1, 3000), seed=st.integers(0, 2**31 - 1),
     step=st.integers(0, 2**31 - 2),
@@ -109,9 +109,9 @@ def test_any_part_of_the_stream_can_be_had_alone(start, count, seed, step):
 
 def test_a_part_far_out_equals_the_same_part_of_a_larger_draw():
     far = 10**8 + 77
-    part = normal(1, 2, far, far + 1000)
-    np.testing.assert_array_equal(part[500:], normal(1, 2, far + 500, far + 1000))
-    assert_normal(normal(1, 2, far, far + 100_000))
+    part = normal(1, 2, far, far + 20_000)
+    assert_normal(part)
+    np.testing.assert_array_equal(part[500:], normal(1, 2, far + 500, far + 20_000))
 
 
 def test_seed_and_step_may_be_tensors_of_any_integer_type():

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from helpers import (
     OPTIMIZERS,
+    THREE,
     assert_equal,
     assert_one_step_law,
     gradients_of,
@@ -13,6 +14,7 @@ from helpers import (
     path_of,
     variables_of,
 )
+from jax.extend.random import threefry_2x32
 
 from langevin import noise
 
@@ -42,7 +44,7 @@ def test_stateless_apply_is_apply_to_the_bit(case):
     assert_equal(numpy_of(optimizer.variables), start)  # nothing was written
 
 
-@all_optimizers
+@pytest.mark.parametrize("case", THREE, ids=str)
 def test_runs_of_other_seeds_and_sigmas_side_by_side_are_the_runs_alone(case):
     """vmap over the optimizers' variables: one program for a group of runs."""
     gradients = jnp.asarray(gradients_of(1000, 4))
@@ -83,7 +85,7 @@ def test_random_words_are_those_of_threefry():
     radius, angle = noise._words(3, 4, 10, 4)
     key = jnp.array([3, 4], jnp.uint32)
     for i in range(4):
-        expected = jax.extend.random.threefry_2x32(key, jnp.array([0, 10 + i], jnp.uint32))
+        expected = threefry_2x32(key, jnp.array([0, 10 + i], jnp.uint32))
         np.testing.assert_array_equal([radius[i], angle[i]], expected)
 
 
