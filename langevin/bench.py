@@ -76,8 +76,9 @@ def part_comparisons():
 
 
 def all_comparisons():
+    # The epochs last: what was measured before says where their time goes.
     return [
-        *epoch_comparisons(), *step_comparisons(OURS), *part_comparisons(), *step_comparisons(FIT),
+        *step_comparisons(OURS), *part_comparisons(), *step_comparisons(FIT), *epoch_comparisons(),
     ]  # fmt: skip
 
 
@@ -152,25 +153,24 @@ def machine():
 
 
 def measure(comparisons, setting, rounds):
-    """The table: a row a comparison."""
+    """Yields the table group by group, a row a comparison."""
     passes = sum(len(variants_of(members)) for _, members in _groups(comparisons)) * (rounds + 2)
-    seconds, notes = {}, {}
+    seconds, steps = {}, len(setting.dataset.x_train) // setting.batch_size
     with tqdm(total=passes, unit="pass") as bar:
         for group, members in _groups(comparisons):
             subjects = {}
             for variant in variants_of(members):
                 bar.set_description(f"{group}: compiling")
                 subjects[variant] = subject_of(variant, setting)
-                notes[variant] = subjects[variant].note
                 bar.update()
             bar.set_description(f"{group}: timing")
             seconds |= take_turns(subjects, rounds, bar.update)
-    rows = [row_of(comparison, seconds, notes) for comparison in comparisons]
-    steps = len(setting.dataset.x_train) // setting.batch_size
-    for row, comparison in zip(rows, comparisons):
-        missed = row["met"] == "no"
-        row["where_the_time_goes"] = where_time_goes(comparison, seconds, steps) if missed else ""
-    return pd.DataFrame(rows)
+            notes = {variant: subject.note for variant, subject in subjects.items()}
+            rows = [row_of(comparison, seconds, notes) for comparison in members]
+            for row, comparison in zip(rows, members):
+                why = where_time_goes(comparison, seconds, steps) if row["met"] == "no" else ""
+                row["where_the_time_goes"] = why
+            yield pd.DataFrame(rows)
 
 
 def _groups(comparisons):
@@ -203,11 +203,15 @@ def bench(rounds=5, comparisons=None, setting=None, folder=None):
         f"load before: {facts['load_before']}.", flush=True,
     )  # fmt: skip
     comparisons = all_comparisons() if comparisons is None else list(comparisons)
-    table = measure(comparisons, setting, rounds).assign(**facts)
-    folder = Path(folder or store.root() / "figures" / "bench")
-    folder.mkdir(parents=True, exist_ok=True)
-    table.to_csv(folder / "bench.csv", index=False, float_format="%.5g")
-    print(f"{as_text(table)}\n\nSaved: {folder / 'bench.csv'}")
+    path = Path(folder or store.root() / "figures" / "bench") / "bench.csv"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    table = pd.DataFrame()
+    for rows in measure(comparisons, setting, rounds):
+        # At once: what is measured is kept when the rest is interrupted.
+        table = pd.concat([table, rows.assign(**facts)], ignore_index=True)
+        table.to_csv(path, index=False, float_format="%.5g")
+        tqdm.write(as_text(rows))
+    print(f"\nSaved: {path}")
     return table
 
 

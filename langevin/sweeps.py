@@ -62,11 +62,16 @@ def _summary(runs):
     seeds = {}
     for run in runs:
         seeds.setdefault(dataclasses.replace(run, seed=0), []).append(run.seed)
-    lines = [
-        f"  {run.model}-{run.depth} {run.optimizer} sigma {run.sigma:g} ({run.layers_text()}), "
-        f"lr {run.learning_rate:g}, {run.initializer}: {len(missing)} seeds of {run.epochs} epochs"
-        for run, missing in seeds.items()
-    ]
+    lines = []
+    for run, missing in seeds.items():
+        text = f"  {run.model}-{run.depth} {run.optimizer}, {run.initializer}"
+        text += f", lr {run.learning_rate:g}"
+        if run.sigma:
+            text += f", sigma {run.sigma:g} on {run.layers_text()} layers"
+            text += f", P <= {run.noise_cap:g}" if run.noise_cap else ""
+            if (run.noise_start, run.noise_stop) != (0, 1):
+                text += f", in steps {100 * run.noise_start:g} to {100 * run.noise_stop:g} %"
+        lines.append(f"{text}: {len(missing)} seeds of {run.epochs} epochs")
     return "Not recorded, and left out:\n" + "\n".join(lines)
 
 

@@ -98,7 +98,7 @@ def test_one_step_law_in_float64(case):
     assert_one_step_law(case, path, gradients, LR, SIGMA)
 
 
-@all_optimizers
+@pytest.mark.parametrize("case", THREE, ids=str)
 def test_gradient_accumulation_under_jit_has_noise_on_real_updates_only(case):
     gradients = gradients_of(N, 4)
     optimizer = case(LR, sigma=SIGMA, gradient_accumulation_steps=2)
