@@ -121,7 +121,7 @@ def findings():
 def table():
     """The README's table from notebook to command, time and claim."""
     lines = [
-        "| figure | question | command | claims | recorded at paper scale | training it took |",
+        "| figure | question | command | claims | recorded at paper scale | wall clock, one core |",
         "| --- | --- | --- | --- | --- | --- |",
     ]
     for notebook in profiles.notebooks("paper"):
@@ -132,7 +132,7 @@ def table():
         found = [key for key in map(runs.key_of, planned) if store.find(key)]
         hours = sum(sum(store.load(key)["history"]["seconds"]) for key in found) / 3600
         recorded = f"{len(found)} of {len(planned)} runs" if planned else "–"
-        spent = f"{hours:.1f} core hours" if found else "–"
+        spent = f"{hours:.1f} hours" if found else "–"
         lines.append(
             f"| `{notebook}` | {title} | `make {notebook}` | {claims} | {recorded} | {spent} |"
         )
