@@ -114,12 +114,13 @@ class Langevin:
             return
         variables = list(variables)
         self._paths = [getattr(v, "path", None) or v.name for v in variables]
-        chosen = placement.choose(self._paths, self.langevin_layers)
+        # A frozen model has no variables, which is no error for Keras.
+        chosen = placement.choose(self._paths, self.langevin_layers) if variables else ()
         super().build(variables)
         ends = list(itertools.accumulate(math.prod(v.shape) for v in variables))
         self._offsets = tuple([0, *ends[:-1]])
         self._noisy = frozenset(chosen if self._draws else ())
-        self._span = self._offsets[min(chosen)], ends[max(chosen)]
+        self._span = (self._offsets[min(chosen)], ends[max(chosen)]) if chosen else (0, 0)
 
     def _backend_update_step(self, grads, trainable_variables, learning_rate):
         # Keras calls this once a real update, also under gradient accumulation, before EMA and
@@ -181,7 +182,7 @@ class Langevin:
         elif callable(sigma):
             sigma = keras.saving.serialize_keras_object(sigma)
         layers = self.langevin_layers
-        if self.built:
+        if self.built and self._paths:
             layers = placement.portable(self._paths, layers)
         if isinstance(layers, (tuple, range)):
             layers = list(layers)
