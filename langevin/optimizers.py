@@ -429,10 +429,14 @@ class LAdadelta(_Published, keras.optimizers.Adadelta):
 BY_NAME = {"sgd": LSGD, "adam": LAdam, "rmsprop": LRMSprop, "adadelta": LAdadelta}
 
 
-def from_run(run, langevin_layers):
-    """The optimizer of a `langevin.Run`, its noise on these layers."""
+def from_run(run, langevin_layers, mixin=None):
+    """The optimizer of a `langevin.Run`, its noise on these layers, with a mixin before its class
+    if one is given."""
     given = {} if run.epsilon is None else {"epsilon": run.epsilon}
-    return BY_NAME[run.optimizer](
+    made = BY_NAME[run.optimizer]
+    if mixin:
+        made = type(made.__name__, (mixin, made), {})
+    return made(
         learning_rate=run.learning_rate,
         sigma=run.sigma,
         langevin_layers=langevin_layers,

@@ -231,7 +231,7 @@ def test_both_loops_make_the_same_steps_and_evaluate_the_same_images(setting):
 
     for variable, value in zip(fit.model.trainable_variables, ours.program._values()):
         variable.assign(value)
-    measured = ours.program.measure()
+    [measured] = ours.program.measure()
     data = fit.given["validation_data"]
     evaluated = fit.model.evaluate(*data, batch_size=2000, verbose=0, return_dict=True)
     sizes = len(setting.dataset.x_train), len(setting.dataset.x_test)
