@@ -1,11 +1,12 @@
 """Sentences and tables, computed from frames: what a notebook or the README states as a result."""
 
+import math
 import re
 
 import nbformat
 import pandas as pd
 
-from langevin import analysis, plots, profiles, runs
+from langevin import analysis, plots, profiles, runs, sweeps
 from langevin.store import root
 
 README_MARK = re.compile(r"(<!-- (\w+): made by `make readme`[^>]*-->\n).*?(<!-- /\2 -->)", re.S)
@@ -121,22 +122,33 @@ def findings():
 def table():
     """The README's table from notebook to command, time and claim."""
     lines = [
-        "| figure | question | command | claims | recorded at paper scale | wall clock, one core |",
+        "| figure | question | command | claims | quick, 2 cores | recorded at paper scale, one core |",
         "| --- | --- | --- | --- | --- | --- |",
     ]
     for notebook in profiles.notebooks("paper"):
         text = nbformat.read(profiles.notebook_path(notebook), 4).cells[0].source
         title = text.splitlines()[0].lstrip("# ")
         claims = ", ".join(sorted(set(re.findall(r"C[1-4]", text)))) or "–"
-        planned, store = profiles.planned("paper", notebook), profiles.store("paper", notebook)
-        found = [key for key in map(runs.key_of, planned) if store.find(key)]
-        hours = sum(sum(store.load(key)["history"]["seconds"]) for key in found) / 3600
-        recorded = f"{len(found)} of {len(planned)} runs" if planned else "–"
-        spent = f"{hours:.1f} hours" if found else "–"
+        quick = sweeps.estimate(profiles.planned("quick", notebook), 2) / 60
+        about = f"about {math.ceil(quick)} min" if quick else "under a minute"
         lines.append(
-            f"| `{notebook}` | {title} | `make {notebook}` | {claims} | {recorded} | {spent} |"
+            f"| `{notebook}` | {title} | `make {notebook}` | {claims} | {about} "
+            f"| {_recorded(notebook)} |"
         )
     return "\n".join(lines)
+
+
+def _recorded(notebook):
+    """How many of a notebook's runs are recorded, the hours they took, and what is missing."""
+    planned, store = profiles.planned("paper", notebook), profiles.store("paper", notebook)
+    if not planned:
+        return "–"
+    found = {run: key for run in planned if store.find(key := runs.key_of(run))}
+    hours = sum(sum(store.load(key)["history"]["seconds"]) for key in found.values()) / 3600
+    text = f"{len(found)} of {len(planned)} runs, {hours:.1f} hours"
+    if missing := [run for run in planned if run not in found]:
+        text += f"; missing: about {sweeps.estimate(missing, 1) / 3600:.1f} hours"
+    return text
 
 
 def write_readme():
