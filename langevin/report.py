@@ -121,16 +121,14 @@ def findings():
 
 def table():
     """The README's table from notebook to command, time and claim."""
-    lines = [
-        "| figure | question | command | claims | quick, 2 cores | recorded at paper scale, one core |",
-        "| --- | --- | --- | --- | --- | --- |",
-    ]
+    head = "figure | question | command | claims | quick, 2 cores | recorded paper runs, 1 core"
+    lines = [f"| {head} |", "| --- | --- | --- | --- | --- | --- |"]
     for notebook in profiles.notebooks("paper"):
         text = nbformat.read(profiles.notebook_path(notebook), 4).cells[0].source
         title = text.splitlines()[0].lstrip("# ")
         claims = ", ".join(sorted(set(re.findall(r"C[1-4]", text)))) or "–"
-        quick = sweeps.estimate(profiles.planned("quick", notebook), 2) / 60
-        about = f"about {math.ceil(quick)} min" if quick else "under a minute"
+        quick = profiles.planned("quick", notebook)
+        about = _about(quick, 2, 60, "minutes") if quick else "seconds"
         lines.append(
             f"| `{notebook}` | {title} | `make {notebook}` | {claims} | {about} "
             f"| {_recorded(notebook)} |"
@@ -147,8 +145,14 @@ def _recorded(notebook):
     hours = sum(sum(store.load(key)["history"]["seconds"]) for key in found.values()) / 3600
     text = f"{len(found)} of {len(planned)} runs, {hours:.1f} hours"
     if missing := [run for run in planned if run not in found]:
-        text += f"; missing: about {sweeps.estimate(missing, 1) / 3600:.1f} hours"
+        text += f"; missing: {_about(missing, 1, 3600, 'hours')}"
     return text
+
+
+def _about(planned, cores, unit, name):
+    """The time that runs take, in words: an estimate, for which their data must be at hand."""
+    time = sweeps.estimate(planned, cores) / unit
+    return f"{len(planned)} runs" if math.isnan(time) else f"about {time:.1f} {name}"
 
 
 def write_readme():

@@ -1,8 +1,9 @@
 """The README's findings come from the recorded runs, and from nothing else."""
 
+import re
 import shutil
 
-from langevin import __main__, report, runs
+from langevin import __main__, datasets, report, runs, sweeps
 from langevin.store import Store, root
 
 
@@ -27,6 +28,17 @@ def test_the_table_has_a_row_a_notebook_with_its_command():
     for row, notebook in zip(rows, report.profiles.notebooks("paper"), strict=True):
         assert f"`make {notebook}`" in row
     assert "C1, C2" in next(row for row in rows if "`depth-mnist`" in row)
+
+
+def test_without_the_data_the_time_is_not_guessed(monkeypatch):
+    def unavailable(run):
+        raise datasets.DataUnavailable(run.dataset)
+
+    planned = runs.grid([{"depth": 2, "seeds": 3}])
+    monkeypatch.setattr(sweeps, "dataset_of", unavailable)
+    assert report._about(planned, 2, 60, "minutes") == "3 runs"
+    monkeypatch.setattr(sweeps, "dataset_of", lambda run: datasets.load("digits"))
+    assert re.fullmatch(r"about \d+\.\d minutes", report._about(planned, 2, 60, "minutes"))
 
 
 def test_the_command_line_lists_trains_and_shows(tmp_path, monkeypatch, capsys):
