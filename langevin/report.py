@@ -102,8 +102,31 @@ def recorded_finals(notebook):
     return analysis.final(runs.frame(records)) if records else pd.DataFrame()
 
 
+CLAIMS = {
+    "C1": "noise does nothing for shallow networks",
+    "C2": "the deeper the network, the more it helps",
+    "C3": "noise on the deepest layers alone is enough",
+}
+
+
+def in_short(rows):
+    """Each claim with the settings in which it holds, does not, or is not decided, as Markdown."""
+    lines, told = [], rows[rows.verdict != ""]
+    for claim, text in CLAIMS.items():
+        mine = told[told.claim == claim]
+        said = [
+            f"**{verdict.capitalize()}**: {'; '.join(here.setting)}"
+            for verdict in (analysis.HOLDS, analysis.DOES_NOT, analysis.NOT_DECIDED)
+            if len(here := mine[mine.verdict == verdict])
+        ]
+        if said:
+            line = f"- **{claim}, {text}.** {'. '.join(said)}."
+            lines.append(line.replace(" initialization", ""))
+    return "\n".join(lines)
+
+
 def findings():
-    """The README's findings: the deepest networks, then C1 to C3 in every setting."""
+    """The README's findings: each claim in short, the deepest networks, all verdicts."""
     depth, layers = recorded_finals("depth-mnist"), recorded_finals("layer-langevin")
     rows = [by_setting(depth, ["initializer", "optimizer"], [analysis.claim_1, analysis.claim_2])]
     if len(layers):
@@ -116,7 +139,9 @@ def findings():
         )
     planned = len(profiles.planned("paper", "depth-mnist"))
     seen = f"{depth.dataset_label.iloc[0]}, {len(depth)} of {planned} planned runs recorded"
-    return "\n".join([f"**What the recorded runs say** ({seen}).", "", headline(depth), "", *table])
+    parts = [f"**What the recorded runs say** ({seen}).", in_short(rows)]
+    parts += ["The deepest networks:", headline(depth), "\n".join(table)]
+    return "\n\n".join(parts)
 
 
 def table():

@@ -3,6 +3,8 @@
 import re
 import shutil
 
+import pandas as pd
+
 from langevin import __main__, datasets, report, runs, sweeps
 from langevin.store import Store, root
 
@@ -28,6 +30,17 @@ def test_the_table_has_a_row_a_notebook_with_its_command():
     for row, notebook in zip(rows, report.profiles.notebooks("paper"), strict=True):
         assert f"`make {notebook}`" in row
     assert "C1, C2" in next(row for row in rows if "`depth-mnist`" in row)
+
+
+def test_in_short_every_verdict_is_told_once_under_its_claim():
+    rows = pd.DataFrame(
+        [("C1", "one", "holds"), ("C1", "two", "not decided"), ("C2", "one", "does not"),
+         ("C2", "two", "does not"), ("C2", "two", "")],
+        columns=["claim", "setting", "verdict"],
+    )  # fmt: skip
+    first, second = report.in_short(rows).splitlines()
+    assert first.startswith("- **C1") and first.endswith("**Holds**: one. **Not decided**: two.")
+    assert second.startswith("- **C2") and second.endswith(" **Does not**: one; two.")
 
 
 def test_without_the_data_the_time_is_not_guessed(monkeypatch):
