@@ -2,7 +2,8 @@
 
 `fit` trains a run with a `Program`, the compiled part, which serves every run that differs from
 another only in data: seed, initializer, learning rate, sigma, schedule.  Batches are full; the
-order of the images is a function of (seed, epoch) alone, the same for every optimizer and backend.
+order of the images, and how they are augmented, is a function of (seed, epoch) alone, the same for
+every optimizer and backend.
 """
 
 import functools
@@ -16,7 +17,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from langevin import schedules
+from langevin import augmentation, schedules
 
 CHECKPOINT_SECONDS = 60.0
 
@@ -63,8 +64,9 @@ def fit(run, dataset, checkpoint=None, progress=None):
             break
         begun = time.perf_counter()
         order = np.random.default_rng([run.seed, epoch]).permutation(images).astype("int32")
+        moves = augmentation.draw(run.seed, epoch, images) if run.augment else None
         now = slice((epoch - 1) * steps, epoch * steps)
-        program.epoch(order, rates[now], sigmas[now])
+        program.epoch(order, rates[now], sigmas[now], moves=moves)
         rows.append(_row(epoch, program, dataset, begun))
         if progress:
             progress()
