@@ -10,7 +10,7 @@ NOTEBOOKS := $(basename $(notdir $(wildcard notebooks/*.ipynb)))
 RUN := .venv/bin/python -m langevin
 FLAGS = $(if $(PROFILE),--profile $(PROFILE)) $(if $(filter-out 0,$(FRESH)),--fresh) $(ARGS)
 PYTEST := python -m pytest -n 2 --dist worksteal
-OPTIMIZER_TESTS := tests/test_{laws,noise,optimizers,placement,schedules}.py
+OPTIMIZER_TESTS := tests/test_{arguments,laws,noise,optimizers,placement,schedules}.py
 
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 

@@ -219,10 +219,13 @@ def as_text(table):
     """The table to read: milliseconds, ratio [least, greatest], goals, and what was missed."""
     lines = []
     for group, rows in table.groupby("group", sort=False):
-        said = f", {group.partition(', ')[2]}"  # the loop, where the group's name tells it
+        _, comma, loop = group.partition(", ")
+        said = comma + loop  # what the group's name has told already
         lines.append(f"\n{group}: milliseconds; ratio [least, greatest of the rounds] to what")
         for row in rows.itertuples():
-            variant, baseline = (v.replace(said, "") for v in (row.variant, row.baseline))
+            variant, baseline = (
+                v.replace(said, "") if said else v for v in (row.variant, row.baseline)
+            )
             met = {"yes": "met", "no": "MISSED"}.get(row.met)
             goal = f"; goal {row.goal:g}: {met}" if met else ""
             lines.append(

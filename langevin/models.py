@@ -159,8 +159,9 @@ def _convolution(x, filters, side, name, run, strides=1):
     # No bias: batch normalization would take it out again, and its gradient, a rounding error,
     # gives it so much noise that the moving averages lose track of it.
     return layers.Conv2D(
-        filters, side, strides, "same", use_bias=False, kernel_initializer=run.initializer, name=name
-    )(x)
+        filters, side, strides, "same", use_bias=False, kernel_initializer=run.initializer,
+        name=name,
+    )(x)  # fmt: skip
 
 
 def _normalized(x, filters, name, run, strides=1):

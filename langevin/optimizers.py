@@ -114,12 +114,13 @@ class Langevin:
             return
         variables = list(variables)
         self._paths = [getattr(v, "path", None) or v.name for v in variables]
-        chosen = placement.choose(self._paths, self.langevin_layers)
+        # A frozen model has no variables, which is no error for Keras.
+        chosen = placement.choose(self._paths, self.langevin_layers) if variables else ()
         super().build(variables)
         ends = list(itertools.accumulate(math.prod(v.shape) for v in variables))
         self._offsets = tuple([0, *ends[:-1]])
         self._noisy = frozenset(chosen if self._draws else ())
-        self._span = self._offsets[min(chosen)], ends[max(chosen)]
+        self._span = (self._offsets[min(chosen)], ends[max(chosen)]) if chosen else (0, 0)
 
     def _backend_update_step(self, grads, trainable_variables, learning_rate):
         # Keras calls this once a real update, also under gradient accumulation, before EMA and
@@ -181,7 +182,7 @@ class Langevin:
         elif callable(sigma):
             sigma = keras.saving.serialize_keras_object(sigma)
         layers = self.langevin_layers
-        if self.built:
+        if self.built and self._paths:
             layers = placement.portable(self._paths, layers)
         if isinstance(layers, (tuple, range)):
             layers = list(layers)
@@ -428,10 +429,14 @@ class LAdadelta(_Published, keras.optimizers.Adadelta):
 BY_NAME = {"sgd": LSGD, "adam": LAdam, "rmsprop": LRMSprop, "adadelta": LAdadelta}
 
 
-def from_run(run, langevin_layers):
-    """The optimizer of a `langevin.Run`, its noise on these layers."""
+def from_run(run, langevin_layers, mixin=None):
+    """The optimizer of a `langevin.Run`, its noise on these layers, with a mixin before its class
+    if one is given."""
     given = {} if run.epsilon is None else {"epsilon": run.epsilon}
-    return BY_NAME[run.optimizer](
+    made = BY_NAME[run.optimizer]
+    if mixin:
+        made = type(made.__name__, (mixin, made), {})
+    return made(
         learning_rate=run.learning_rate,
         sigma=run.sigma,
         langevin_layers=langevin_layers,

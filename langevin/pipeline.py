@@ -84,6 +84,8 @@ def _execute(profile, name, parameters):
             profiles.notebook_path(name), part, parameters, kernel_name="python3",
             cwd=root() / "notebooks", progress_bar=False,
             stdout_file=sys.stdout, stderr_file=sys.stderr,
+            # The kernel's own warnings are about itself; what the cells say is passed on.
+            extra_arguments=["--Application.log_level=CRITICAL"],
         )  # fmt: skip
     except papermill.PapermillExecutionError as error:
         part.replace(failed)

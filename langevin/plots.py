@@ -101,6 +101,9 @@ def outcomes(finals, title, x, order, arms, column="optimizer", label=None, dodg
     shifts = np.linspace(-dodge, dodge, len(arms))
     for row, place, name, panel in _grid_of(finals, column):
         axes = grid[row, place]
+        if panel.empty:
+            axes.set_visible(False)
+            continue
         for shift, (arm, (query, color, marker)) in zip(shifts, arms.items()):
             optimizer = panel.optimizer.iloc[0]
             text = arm.format(NAMES[optimizer])
@@ -171,6 +174,9 @@ def gain_by_depth(finals, title):
     )
     for row, column, name, panel in _grid_of(pairs, "optimizer"):
         axes = grid[row, column]
+        if panel.empty:
+            axes.set_visible(False)
+            continue
         for place, depth in enumerate(depths):
             if len(here := panel[panel.depth == depth]):
                 _gain_at(axes, place, here, COLORS[panel.optimizer.iloc[0]])

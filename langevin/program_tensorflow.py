@@ -15,6 +15,11 @@ MEASURED_IMAGES = 10_000
 MEASURED_AT_ONCE = 2_000
 
 
+def group_size(run, dataset):
+    """1: TensorFlow trains the runs of a program one after another."""
+    return 1
+
+
 class Program:
     """A model, an optimizer, and an epoch over a data set on the device.
 
@@ -23,10 +28,10 @@ class Program:
     network costs some 40 operations a step instead of 40 for each of its variables.
 
     `start` gives it a run's weights and seed, `epoch` trains, `measure` evaluates; `state` and
-    `restore` carry everything that training changes.
+    `restore` carry everything that training changes.  The run is the only one of its group.
     """
 
-    def __init__(self, run, dataset):
+    def __init__(self, run, dataset, size=1):
         self.dataset, self.batch = dataset, run.batch_size
         self.model = self._fresh_model(run)
         variables = self.model.trainable_variables
@@ -54,9 +59,9 @@ class Program:
         self._measure = tf.function(self._measure)
         # Compile now, apart from the training that is timed: an epoch of no steps.
         images = len(dataset.x_train)
-        nothing = np.zeros(images // self.batch, "float32")
-        still = np.zeros((images, 3), "int8") if run.augment else None
-        self.epoch(np.zeros(images, "int32"), nothing, nothing, steps=0, moves=still)
+        nothing = np.zeros((1, images // self.batch), "float32")
+        still = np.zeros((1, images, 3), "int8") if run.augment else None
+        self.epoch(np.zeros((1, images), "int32"), nothing, nothing, moves=still, steps=0)
         self.measure()
 
     def _fresh_model(self, run):
@@ -65,8 +70,9 @@ class Program:
     def _variables(self):
         return self.weights + self.model.non_trainable_variables + self.optimizer.variables
 
-    def start(self, run):
+    def start(self, runs):
         """Weights from the run's seed and initializer, a blank optimizer, the run's noise."""
+        [run] = runs
         fresh = self._fresh_model(run)
         flat = iter([v.numpy().ravel() for v in fresh.trainable_variables])
         weights = [np.concatenate([next(flat) for _ in span]) for span in self.sizes]
@@ -74,18 +80,18 @@ class Program:
         self.restore([*weights, *others, *self.blank])
         self.optimizer.seed = run.seed
 
-    def epoch(self, order, rates, sigmas, steps=None, moves=None):
-        """One pass over the images in `order`, with a learning rate and a sigma for each step;
-        `moves`, if given, augment the images in that order."""
-        steps = len(rates) if steps is None else steps
-        moves = moves if moves is None else tf.constant(moves)
-        self._epoch(*map(tf.constant, (order, rates, sigmas, steps)), moves)
+    def epoch(self, orders, rates, sigmas, moves=None, steps=None):
+        """One pass: for the run the order of its images, a learning rate and a sigma a step, and
+        in that order how the images are augmented, if they are."""
+        steps = rates.shape[1] if steps is None else steps
+        moves = None if moves is None else tf.constant(moves[0])
+        self._epoch(*map(tf.constant, (orders[0], rates[0], sigmas[0], steps)), moves)
 
     def measure(self):
-        """Losses, accuracies and kernel standard deviations of the present weights."""
+        """A dict for the run: losses, accuracies, kernel standard deviations of its weights."""
         numbers = {name: value.numpy() for name, value in self._measure().items()}
         kernel_sd = [float(f"{sd:.4g}") for sd in numbers.pop("kernel_sd")]
-        return {**{k: float(v) for k, v in numbers.items()}, "kernel_sd": kernel_sd}
+        return [{**{k: float(v) for k, v in numbers.items()}, "kernel_sd": kernel_sd}]
 
     def state(self):
         """Copies of all that training changes, in an order that `restore` takes."""

@@ -20,8 +20,6 @@ from langevin import datasets, models, optimizers, placement, schedules, trainin
 
 # Raised by hand when the same settings come to mean another computation.
 SCHEMA = 1
-# Runs trained as one program: TensorFlow trains them one after another.
-GROUP_SIZE = 1
 NAMED_DATA = (*datasets.LABELS, "digits")
 
 
@@ -54,7 +52,7 @@ class Run:
 
     Args:
         model: "dense", "conv-dense", "highway", "resnet", "vgg", "densenet" or "densenet121"; see
-            `langevin.models`.
+            `langevin.models`.  Images too small for it are enlarged or padded.
         depth: hidden dense layers, or highway layers after the first dense one; of the other models
             it follows from `blocks` and may be left out.
         blocks: of resnet, vgg and densenet, three whole numbers; None for the author's 6, 6, 6.
@@ -169,10 +167,13 @@ class Run:
 
     def program(self):
         """The run that stands for all runs which differ from this one only in data."""
-        return dataclasses.replace(
+        same = dataclasses.replace(
             self, seed=0, epochs=1, initializer="glorot_uniform", learning_rate=1.0,
             schedule="constant", sigma=float(self.sigma > 0), noise_start=0.0, noise_stop=1.0,
         )  # fmt: skip
+        if keras.backend.backend() == "jax":  # there the noise's place is data, or that it is none
+            same = dataclasses.replace(same, sigma=1.0, langevin_layers=None)
+        return same
 
     def layers_text(self):
         """`langevin_layers` in the paper's words."""
@@ -246,8 +247,25 @@ def key_of(run):
     """
     defaults = {field.name: field.default for field in dataclasses.fields(Run)}
     settings = {k: v for k, v in run.settings().items() if v != defaults[k]}
-    facts = [settings, SCHEMA, keras.backend.backend(), data_facts(run.dataset)[0], GROUP_SIZE]
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
+    data, size = data_facts(run.dataset)[0], group_size(run.program())
+    facts = [settings, SCHEMA, keras.backend.backend(), data, size]
+    return digest(json.dumps(facts, sort_keys=True))
+
+
+def digest(text):
+    """A short name for a text: 16 hex digits."""
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@functools.lru_cache
+def group_size(program):
+    """How many runs of this program are trained together."""
+    return training.group_size(program, dataset_of(program)) if _groups() else 1
+
+
+def _groups():
+    # On TensorFlow the answer is known without the data, which recorded runs can do without.
+    return keras.backend.backend() == "jax"
 
 
 def device():
@@ -263,24 +281,33 @@ def device():
     return jax.devices()[0].device_kind
 
 
-def record(run, store=None):
-    """Train a run, with its checkpoints in the store if one is given; its record for the store."""
-    dataset, key = dataset_of(run), key_of(run)
-    rows = training.fit(run, dataset, checkpoint=store and store.checkpoint(key))
+def records(group, store=None):
+    """Train runs that share a program, with a checkpoint in the store if one is given; a record of
+    each for the store."""
+    first, keys = group[0], [key_of(run) for run in group]
+    dataset = dataset_of(first)
+    name = keys[0] if len(keys) == 1 else digest(" ".join(keys))
+    histories = training.fit(group, dataset, checkpoint=store and store.checkpoint(name))
     packages = ("keras", keras.backend.backend(), "numpy")
-    return {
-        "key": key,
-        "run": run.settings(),
+    shared = {
         "backend": keras.backend.backend(),
         "device": device(),
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
         "versions": {"python": platform.python_version(), **{p: _version(p) for p in packages}},
         "dataset_label": dataset.label,
-        "data_hash": data_of(run.dataset, run.train_size, run.validation).hash,
+        # of the images as they came, not enlarged for the model
+        "data_hash": data_of(first.dataset, first.train_size, first.validation).hash,
         "classes": dataset.classes,
-        "group_size": GROUP_SIZE,
-        "history": {name: [row[name] for row in rows] for name in rows[0]},
+        "group_size": group_size(first.program()),
     }
+    return [
+        {"key": key, "run": run.settings(), **shared, "history": _by_column(history)}
+        for key, run, history in zip(keys, group, histories)
+    ]
+
+
+def _by_column(rows):
+    return {name: [row[name] for row in rows] for name in rows[0]}
 
 
 def _version(package):
@@ -310,4 +337,4 @@ def train(run):
         loss and accuracy on the first 10,000 training images, val_loss, val_accuracy, kernel_sd
         (tuple, one number a layer), seconds, compile_seconds, diverged, backend, device, key.
     """
-    return frame([record(run)])
+    return frame(records([run]))

@@ -12,13 +12,15 @@ import keras
 from tqdm import auto, std
 
 from langevin import models
-from langevin.runs import GROUP_SIZE, data_facts, dataset_of, device, frame, key_of, record
+from langevin.runs import data_facts, dataset_of, device, frame, group_size, key_of, records
 from langevin.store import Store, root
 
-# Runs at most that one process trains with one compiled program before others may help.
+# Runs that one process trains with one compiled program before others may help, at least a group.
 UNIT = 5
 # For the estimate of time alone: operations a second of a CPU's core, and a program's compilation.
+# Batch normalization waits for memory, the more so the fewer channels a convolution makes.
 CPU_SPEED, COMPILE_SECONDS = 40e9, 5.0
+SLOWER = {"resnet": 1.6, "vgg": 1.6, "densenet": 4.0}
 
 
 def sweep(runs, store=None, executor=None, train=True):
@@ -77,11 +79,12 @@ def _summary(runs):
 
 def _announcement(runs, missing, count, train):
     labels = sorted({data_facts(run.dataset)[1] for run in runs})
+    sizes = sorted({group_size(run.program()) for run in runs})
     rest = f"{len(missing) or 'none'} {'to train' if train else 'missing'}"
     text = (
         f"{len(runs)} runs on {', '.join(labels)}: {len(runs) - len(missing)} stored, {rest}. "
         f"Backend {keras.backend.backend()}, device {device()}, "
-        f"group size {GROUP_SIZE}, {count} process{'es' * (count > 1)}."
+        f"group size {', '.join(map(str, sizes))}, {count} process{'es' * (count > 1)}."
     )
     if missing and train and device() == "cpu":
         text += f" Estimate: {_estimate(missing, count) / 60:.1f} minutes."
@@ -99,16 +102,18 @@ def _estimate(runs, count):
         model = models.build(unit[0], dataset.x_train.shape[1:], dataset.classes)
         passes = 3 * len(dataset.x_train) + min(len(dataset.x_train), 10_000) + len(dataset.x_test)
         epochs = sum(run.epochs for run in unit)
-        seconds += COMPILE_SECONDS + epochs * passes * 2 * models.multiplications(model) / CPU_SPEED
+        operations = epochs * passes * 2 * models.multiplications(model)
+        speed = CPU_SPEED / SLOWER.get(unit[0].model, 1.0)
+        seconds += COMPILE_SECONDS + operations / speed
     return seconds / count
 
 
 def _train_missing(missing, store, pool, bar):
     units = _units(missing.values())
     if pool is None:
-        for run in itertools.chain.from_iterable(units):
-            store.save(record(run, store))
-            bar.update()
+        for group in itertools.chain.from_iterable(map(_groups, units)):
+            _train_group(group, store)
+            bar.update(len(group))
         return
     waiting = {pool.submit(_train_unit, unit, store) for unit in units}
     try:
@@ -124,18 +129,33 @@ def _train_missing(missing, store, pool, bar):
 
 def _train_unit(unit, store):
     """What an executor's process does: train runs that share a program, keep each at once."""
-    for run in unit:
-        if store.find(key_of(run)) is None:
-            store.save(record(run, store))
+    for group in _groups(unit):
+        if rest := [run for run in group if store.find(key_of(run)) is None]:
+            _train_group(rest, store)
+
+
+def _train_group(group, store):
+    for record in records(group, store):
+        store.save(record)
+
+
+def _groups(unit):
+    """A unit's runs, as many together as their program trains."""
+    size = group_size(unit[0].program())
+    return [unit[i : i + size] for i in range(0, len(unit), size)]
 
 
 def _units(runs):
-    """Runs grouped by the program they share, at most `UNIT` in a group.  The first seeds of all
+    """Runs grouped by the program they share, some groups in a unit.  The first seeds of all
     settings come first, so that a sweep cut short can be drawn; among them the longest."""
     programs = {}
-    for run in runs:
-        programs.setdefault(run.program(), []).append(run)
-    units = [group[i : i + UNIT] for group in programs.values() for i in range(0, len(group), UNIT)]
+    for run in sorted(runs, key=lambda run: run.seed):
+        programs.setdefault((run.program(), run.epochs), []).append(run)
+    units = []
+    for (program, _), alike in programs.items():
+        size = group_size(program)
+        size *= max(1, UNIT // size)
+        units += [alike[i : i + size] for i in range(0, len(alike), size)]
     return sorted(units, key=lambda unit: (unit[0].seed, -sum(r.depth * r.epochs for r in unit)))
 
 
@@ -162,6 +182,9 @@ def _one_thread():
 
         tf.config.threading.set_intra_op_parallelism_threads(1)
         tf.config.threading.set_inter_op_parallelism_threads(1)
+    else:  # read when JAX meets its first device
+        flags = os.environ.get("XLA_FLAGS", "")
+        os.environ["XLA_FLAGS"] = f"{flags} --xla_cpu_multi_thread_eigen=false"
 
 
 @contextlib.contextmanager

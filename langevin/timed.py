@@ -146,16 +146,16 @@ class OurLoop:
         run = setting.run(variant)
         self.images, self.evaluates = len(setting.dataset.x_train), variant.what == "epoch"
         self.steps, self.passes = setting.steps_of(variant), 0
-        self.rates = np.full(self.steps, run.learning_rate, "float32")
-        self.sigmas = np.full(self.steps, run.sigma, "float32")
+        self.rates = np.full((1, self.steps), run.learning_rate, "float32")
+        self.sigmas = np.full((1, self.steps), run.sigma, "float32")
         self.program = _program_module().Program(run.program(), setting.dataset)
-        self.program.start(run)
+        self.program.start([run])
 
     def __call__(self):
         self.passes += 1
         begun = time.perf_counter()
         order = np.random.default_rng([0, self.passes]).permutation(self.images).astype("int32")
-        self.program.epoch(order, self.rates, self.sigmas)
+        self.program.epoch(order[np.newaxis], self.rates, self.sigmas)
         if self.evaluates:
             self.program.measure()
             return time.perf_counter() - begun
@@ -171,8 +171,8 @@ class OurPart(OurLoop):
 
         super().__init__(variant, setting)
         optimizer, weights = self.program.optimizer, self.program.weights
-        optimizer.learning_rate.assign(self.rates[0])
-        optimizer.sigma.assign(self.sigmas[0])
+        optimizer.learning_rate.assign(self.rates[0, 0])
+        optimizer.sigma.assign(self.sigmas[0, 0])
 
         def update(gradients):
             for _ in tf.range(self.steps):

@@ -19,6 +19,7 @@ import scipy.stats
 from keras import ops
 
 import langevin
+from langevin import models, training
 
 BACKEND = keras.backend.backend()
 BAND = 5.0
@@ -226,6 +227,18 @@ def run_python(script, *arguments, **environment):
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+def keras_weights_after(run, data, steps, optimizer):
+    """A run's flat weights after its first steps by Keras's own means: a model, an optimizer on its
+    variables, batch after batch."""
+    model = models.build(run, data.x_train.shape[1:], data.classes)
+    model.compile(optimizer, keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    order = training._order(run.seed, 1, len(data.x_train))
+    for step in range(steps):
+        batch = order[step * run.batch_size : (step + 1) * run.batch_size]
+        model.train_on_batch(data.x_train[batch].astype("float32") / 255, data.y_train[batch])
+    return np.concatenate([v.numpy().ravel() for v in model.trainable_variables])
 
 
 # Checks

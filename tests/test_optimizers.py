@@ -198,7 +198,7 @@ def test_keras_variant_takes_the_options_of_the_keras_optimizer(ours, theirs, op
     assert np.all(np.isfinite(noisy)) and not np.any(noisy[-1] == one[-1])
 
 
-SHAPES = [(7, 5), (7, 5), (5,), (5, 3), (3,)]
+SHAPES = [(3, 2), (3, 2), (2,), (3, 2), (2,)]
 NAMES = ["a/kernel", "b/kernel", "b/bias", "c/kernel", "c/bias"]
 
 
@@ -325,144 +325,9 @@ def test_an_overflow_under_loss_scaling_makes_no_noise():
     assert np.all(path[2] != path[1])
 
 
-# Configurations
-
-
+@pytest.mark.parametrize("layers", [None, 0.3, ["x"], [0], lambda path: True], ids=str)
 @all_optimizers
-def test_config_makes_an_equal_optimizer(case):
-    arguments = {"sigma": 0.02, "langevin_layers": 0.5, "noise_cap": 3.0, "seed": 11}
-    arguments |= {"weight_decay": 0.1, "clipnorm": 1.0, "name": "mine"}
-    optimizer = case(0.3, **arguments)
-    config = optimizer.get_config()
-    for name, value in arguments.items():
-        assert config[name] == pytest.approx(value) if name == "sigma" else config[name] == value
-    assert config.get("variant") == case.variant
-    again = case.optimizer.from_config(config)
-    assert again.get_config() == config
-    gradients = gradients_of(50, 3)
-    assert_equal(path_of(optimizer, gradients), path_of(again, gradients))
-
-
-@pytest.mark.parametrize("layers", [None, 0.3, [0, -1], (0, 1), range(2), ["a", "c"]], ids=str)
-@all_optimizers
-def test_config_serializes_every_form_of_langevin_layers(case, layers):
-    config = keras.optimizers.serialize(case(langevin_layers=layers))
-    again = keras.optimizers.deserialize(config)
-    expected = list(layers) if isinstance(layers, (tuple, range)) else layers
-    assert again.langevin_layers == expected and type(again) is case.optimizer
-
-
-@pytest.mark.parametrize("sigma", [ExponentialDecay(0.1, 2, 0.5), LogSchedule(0.1, 3)], ids=type)
-@all_optimizers
-def test_config_serializes_schedules(case, sigma):
-    optimizer = case(ExponentialDecay(0.2, 2, 0.5), sigma=sigma)
-    again = keras.optimizers.deserialize(keras.optimizers.serialize(optimizer))
-    again.iterations.assign(5)
-    assert float(again.sigma) == pytest.approx(float(sigma(5)), rel=1e-6)
-    assert float(again.learning_rate) == pytest.approx(0.2 * 0.5**2.5, rel=1e-6)
-
-
-def test_registered_names_are_unique_and_of_the_package():
-    classes = {case.optimizer for case in OPTIMIZERS if case.variant}
-    names = {keras.saving.get_registered_name(each) for each in classes}
-    assert names == {"langevin>LSGD", "langevin>LAdam", "langevin>LRMSprop", "langevin>LAdadelta"}
-    for each in classes:
-        assert keras.saving.get_registered_object(f"langevin>{each.__name__}") is each
-
-
-def test_seed_comes_from_keras_seeding_unless_given():
-    def seed():
-        keras.utils.set_random_seed(5)
-        return LSGD().seed
-
-    assert seed() == seed() != LSGD().seed
-    assert LSGD(seed=3).seed == LSGD(seed=np.int64(3)).seed == 3
-    assert LSGD(seed=2**31 - 1).seed == 2**31 - 1
-
-
-# Wrong arguments: the argument, what was expected, what came
-
-NUMBER = "`{}` must be a finite number {}"
-WRONG = [
-    ({"sigma": -0.1}, NUMBER.format("sigma", ">= 0") + ".*Received: -0.1"),
-    ({"sigma": float("nan")}, NUMBER.format("sigma", ">= 0") + ".*Received: nan"),
-    ({"sigma": float("inf")}, NUMBER.format("sigma", ">= 0") + ".*Received: inf"),
-    ({"sigma": "0.1"}, NUMBER.format("sigma", ">= 0") + ".*schedule.*Received: '0.1'"),
-    ({"sigma": None}, NUMBER.format("sigma", ">= 0") + ".*Received: None"),
-    ({"sigma": True}, NUMBER.format("sigma", ">= 0") + ".*Received: True"),
-    ({"noise_cap": 0.0}, NUMBER.format("noise_cap", "> 0") + ".*Received: 0.0"),
-    ({"noise_cap": -1}, NUMBER.format("noise_cap", "> 0") + ".*Received: -1"),
-    ({"noise_cap": float("nan")}, NUMBER.format("noise_cap", "> 0") + ".*Received: nan"),
-    ({"noise_cap": "1"}, NUMBER.format("noise_cap", "> 0") + ".*Received: '1'"),
-    ({"seed": -1}, r"`seed` must be an integer in \[0, 2\*\*31\).*Received: -1"),
-    ({"seed": 2**31}, r"`seed` must be an integer in .*Received: 2147483648"),
-    ({"seed": 0.5}, "`seed` must be an integer .*Received: 0.5"),
-    ({"seed": "7"}, "`seed` must be an integer .*Received: '7'"),
-    ({"seed": True}, "`seed` must be an integer .*Received: True"),
-]
-WRONG_LAYERS = [
-    (0.0, r"in \(0, 1\].*Received: 0.0"),
-    (1.2, r"in \(0, 1\].*Received: 1.2"),
-    (["d"], "'d' names no layer. Layers: .*'a', 'b', 'c'"),
-    ([3], "layer number 3; the model has 3 layers, 0 to 2: .*'a', 'b', 'c'"),
-    ([], r"chose no variable: \[\]"),
-    ("a", "must be None .*Received: 'a'"),
-]
-
-
-@pytest.mark.parametrize("arguments, message", WRONG, ids=str)
-@all_optimizers
-def test_wrong_argument(case, arguments, message):
-    with pytest.raises(ValueError, match=f"(?s){message}"):
-        case(**arguments)
-
-
-@pytest.mark.parametrize("layers, message", WRONG_LAYERS, ids=str)
-@all_optimizers
-def test_wrong_langevin_layers_at_the_first_build_and_at_every_later_one(case, layers, message):
-    optimizer = case(langevin_layers=layers)
-    for _ in range(2):
-        with pytest.raises(ValueError, match=f"(?s)`langevin_layers`.*{message}"):
-            optimizer.build(network())
-
-
-@pytest.mark.parametrize("case", [case for case in OPTIMIZERS if case.variant], ids=str)
-def test_wrong_variant_and_epsilon(case):
-    with pytest.raises(ValueError, match=r"`variant` must be one of .*paper.*keras.*Received: 'x'"):
-        case.optimizer(variant="x")
-    if case in ADAPTIVE:
-        with pytest.raises(ValueError, match="`epsilon` must be a finite number > 0. Received: 0"):
-            case(epsilon=0)
-
-
-PAPER_LACKS = [
-    (LSGD, {"momentum": 0.9}), (LSGD, {"nesterov": True}), (LAdam, {"amsgrad": True}),
-    (KERAS[2].optimizer, {"momentum": 0.9}), (KERAS[2].optimizer, {"centered": True}),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize("optimizer, arguments", PAPER_LACKS, ids=str)
-def test_paper_variant_says_what_the_published_update_lacks(optimizer, arguments):
-    [(name, value)] = arguments.items()
-    message = f"`{name}` is not part of the published update: pass variant='keras'.*{name}={value}"
-    with pytest.raises(ValueError, match=message):
-        optimizer(**arguments)
-
-
-def test_sigma_set_on_an_optimizer_that_cannot_take_it():
-    for sigma in (0.0, LogSchedule(0.1, 3)):
-        with pytest.raises(ValueError, match="`sigma` can be set only on .*sigma=0.2"):
-            LSGD(sigma=sigma).sigma = 0.2
-    with pytest.raises(ValueError, match="`sigma` must be a finite number >= 0. Received: -1"):
-        LSGD().sigma = -1
-
-
-def test_mixin_without_preconditioner_says_so():
-    import langevin
-
-    class Bare(langevin.Langevin, keras.optimizers.Adagrad):
-        pass
-
-    with pytest.raises(TypeError, match="Bare does not say what its `preconditioner` is"):
-        path_of(Bare(sigma=0.1), gradients_of(3, 1))
-    assert_normal(path_of(LSGD(1.0, sigma=1.0, seed=1), [np.zeros(N)])[1])
+def test_a_frozen_model_is_no_error(case, layers):
+    optimizer = case(LR, langevin_layers=layers)
+    optimizer.build([])
+    assert optimizer.get_config()["langevin_layers"] == layers

@@ -1,8 +1,10 @@
 """The profiles: every one is made of runs, and every notebook is in every one."""
 
+import json
+
 import pytest
 
-from langevin import datasets, profiles, runs
+from langevin import datasets, profiles, runs, tuning
 from langevin.store import root
 
 NOTEBOOKS = {path.stem for path in (root() / "notebooks").glob("*.ipynb")}
@@ -44,6 +46,20 @@ def test_paper_and_quick_have_the_settings_that_the_design_asks_for():
     quick = profiles.planned("quick", "depth-mnist")
     assert {r.depth for r in quick} == {3, 20, 40} and max(r.seed for r in quick) == 2
     assert min(r.epochs for r in quick) >= 4 and {r.dataset for r in quick} == {"mnist"}
+
+
+def test_what_was_tuned_is_what_the_paper_profile_uses():
+    paper = profiles.planned("paper", "depth-mnist")
+    for optimizer, chosen in tuning.recorded().items():
+        mine = [run for run in paper if run.optimizer == optimizer]
+        assert {run.learning_rate for run in mine} == {chosen["learning_rate"]}
+        assert {run.sigma for run in mine} == {0.0, chosen["sigma"]}
+
+
+def test_recorded_runs_are_found_by_their_settings():
+    folder = root() / "figures" / "paper" / "runs"
+    for path in sorted(folder.glob("*/*.json"))[::20]:
+        assert runs.key_of(runs.Run(**json.loads(path.read_text())["run"])) == path.stem
 
 
 def test_only_paper_runs_are_recorded():

@@ -186,11 +186,11 @@ def test_an_interrupted_sweep_keeps_what_is_finished_and_goes_on(trained, tmp_pa
     planned, _, frame = trained
     fit, calls = training.fit, []
 
-    def interrupted(run, *rest, **named):
+    def interrupted(group, *rest, **named):
         if len(calls) == 2:
             raise KeyboardInterrupt
-        calls.append(run)
-        return fit(run, *rest, **named)
+        calls.append(group)
+        return fit(group, *rest, **named)
 
     monkeypatch.setattr(training, "fit", interrupted)
     with pytest.raises(KeyboardInterrupt):

@@ -3,6 +3,7 @@
 import dataclasses
 import math
 
+import helpers
 import keras
 import numpy as np
 import pytest
@@ -19,32 +20,19 @@ def dataset():
 
 def fit(run, **named):
     """A run's rows without the seconds that they took."""
-    rows = training.fit(run, dataset(), **named)
+    [rows] = training.fit([run], dataset(), **named)
     return [{k: v for k, v in row.items() if not k.endswith("seconds")} for row in rows]
 
 
 def weights_after(run, steps):
     """Flat weights after some steps of the run's first epoch, a vector a variable."""
     program = Program(run.program(), dataset())
-    program.start(run)
-    order = np.random.default_rng([run.seed, 1]).permutation(len(dataset().x_train)).astype("int32")
-    many = len(dataset().x_train) // run.batch_size
-    rates, sigmas = np.full(many, run.learning_rate, "float32"), np.full(many, run.sigma, "float32")
-    program.epoch(order, rates, sigmas, steps=steps)
+    program.start([run])
+    order = training._order(run.seed, 1, len(dataset().x_train))
+    shape = 1, len(dataset().x_train) // run.batch_size
+    rates, sigmas = (np.full(shape, value, "float32") for value in (run.learning_rate, run.sigma))
+    program.epoch(order[np.newaxis], rates, sigmas, steps=steps)
     return [value.numpy().ravel() for value in program._values()]
-
-
-def keras_weights_after(run, steps, optimizer):
-    """The same by Keras's own means: a model, an optimizer on its variables, batch after batch."""
-    data = dataset()
-    model = models.build(run, data.x_train.shape[1:], data.classes)
-    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    model.compile(optimizer, loss)
-    order = np.random.default_rng([run.seed, 1]).permutation(len(data.x_train))
-    for step in range(steps):
-        batch = order[step * run.batch_size : (step + 1) * run.batch_size]
-        model.train_on_batch(data.x_train[batch].astype("float32") / 255, data.y_train[batch])
-    return [v.numpy().ravel() for v in model.trainable_variables]
 
 
 @pytest.mark.parametrize("name", optimizers.BY_NAME)
@@ -53,7 +41,7 @@ def test_the_loop_makes_the_steps_of_model_fit(name, layers):
     run = dataclasses.replace(RUN, optimizer=name, langevin_layers=layers)
     chosen = [-2, -1] if layers == "shallowest 30 %" else layers  # round(.3 * 5 layers) = 2
     ours = np.concatenate(weights_after(run, 3))
-    theirs = np.concatenate(keras_weights_after(run, 3, optimizers.from_run(run, chosen)))
+    theirs = helpers.keras_weights_after(run, dataset(), 3, optimizers.from_run(run, chosen))
     apart = np.abs(ours - theirs)
     # Where a gradient is itself a rounding error, P magnifies it: in a few weights in a hundred.
     # Noise in the wrong place would move all of them, by sigma sqrt(lr P), 0.03.
@@ -75,14 +63,14 @@ def test_all_optimizers_start_from_the_seeds_weights():
 
 
 def test_one_trace_serves_runs_that_differ_in_data():
-    program = training._program(RUN.program(), dataset())
+    program = training._program(RUN.program(), dataset(), 1)
     alone = fit(RUN)
     other = dataclasses.replace(
         RUN, seed=3, sigma=0.1, learning_rate=0.01, schedule="inverse", initializer="he_uniform"
     )
     assert fit(other) != alone
     assert fit(RUN) == alone  # and no run leaves a trace in the next
-    assert training._program(RUN.program(), dataset()) is program
+    assert training._program(RUN.program(), dataset(), 1) is program
     assert program._epoch.experimental_get_tracing_count() == 1
     assert program._measure.experimental_get_tracing_count() == 1
 
@@ -127,11 +115,11 @@ def test_a_batch_larger_than_the_data_is_refused():
 def test_measured_numbers_are_those_of_the_model():
     data = dataset()
     program = Program(RUN.program(), data)
-    program.start(RUN)
+    program.start([RUN])
     model = models.build(RUN, data.x_train.shape[1:], data.classes)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile("sgd", loss, metrics=["accuracy"])
-    measured = program.measure()
+    [measured] = program.measure()
     for prefix, x, y in [("", data.x_train, data.y_train), ("val_", data.x_test, data.y_test)]:
         expected = model.evaluate(x / np.float32(255), y, verbose=0)
         got = [measured[f"{prefix}loss"], measured[f"{prefix}accuracy"]]

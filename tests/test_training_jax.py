@@ -1,0 +1,154 @@
+"""A group on JAX: the runs in it are those they would be elsewhere, and memory is foreseen."""
+
+import dataclasses
+import json
+
+import helpers
+import keras
+import numpy as np
+import pytest
+
+from langevin import models, optimizers, program_jax, runs, training
+from langevin.program_jax import Program
+
+RUN = runs.Run(dataset="digits", batch_size=64, depth=4, epochs=2, sigma=1e-3)
+# Runs of one program that differ in all that is data.
+GROUP = [
+    RUN,
+    dataclasses.replace(RUN, sigma=0.0, seed=1),
+    dataclasses.replace(RUN, langevin_layers=0.3, seed=2, learning_rate=3e-3),
+    dataclasses.replace(RUN, initializer="he_uniform", schedule="inverse", sigma=5e-3),
+    dataclasses.replace(RUN, langevin_layers="shallowest 30 %", noise_stop=0.5),
+]
+
+
+def dataset():
+    return runs.dataset_of(RUN)
+
+
+def fit(group, **named):
+    """Each run's rows without the seconds that they took."""
+    histories = training.fit(group, dataset(), **named)
+    without = [[{k: v for k, v in r.items() if "seconds" not in k} for r in h] for h in histories]
+    return dict(zip(group, without, strict=True))
+
+
+def weights_after(group, steps, size):
+    """The runs' flat weights after some steps of the first epoch, in a program of some size."""
+    program = Program(group[0].program(), dataset(), size)
+    padded = [*group, *[group[0]] * (size - len(group))]
+    program.start(padded)
+    many = len(dataset().x_train) // RUN.batch_size
+    orders = np.stack([training._order(run.seed, 1, len(dataset().x_train)) for run in padded])
+    plans = [training._schedule(run, run.epochs * many) for run in padded]
+    rates, sigmas = (np.stack(each)[:, :many].copy() for each in zip(*plans))
+    rates[:, steps:] = 0.0  # no step: neither drift nor noise
+    program.epoch(orders, rates, sigmas)
+    return np.asarray(program.changing[0])[: len(group)]
+
+
+def test_the_groups_runs_share_a_program():
+    assert len({run.program() for run in GROUP}) == 1
+    assert training.group_size(RUN, dataset()) == program_jax.MOST_TOGETHER["cpu"] == 8
+
+
+def test_a_run_is_equal_to_the_bit_whatever_its_companions_their_order_and_padding():
+    together = fit(GROUP)
+    assert fit(GROUP[::-1]) == together
+    for run in GROUP:
+        assert fit([run]) == {run: together[run]}
+    filled = [dataclasses.replace(RUN, seed=s, sigma=0.0) for s in (5, 6, 7)]
+    assert fit([*filled, *GROUP])[RUN] == together[RUN]
+
+
+def test_across_sizes_one_step_is_the_same_to_rounding():
+    alone = np.concatenate([weights_after([run], 1, 1) for run in GROUP])
+    together = weights_after(GROUP, 1, 8)
+    assert_equal_to_rounding(alone, together)
+
+
+def assert_equal_to_rounding(one, other):
+    apart = np.abs(np.array(one) - other)
+    # Where a gradient is itself a rounding error, P magnifies it: in a few weights in a thousand.
+    assert np.quantile(apart, 0.99) < 1e-5 and apart.max() < 1e-3
+
+
+@pytest.mark.parametrize("name", optimizers.BY_NAME)
+def test_the_loop_makes_the_steps_of_model_fit(name):
+    group = [dataclasses.replace(run, optimizer=name) for run in GROUP[:3]]
+    for run, ours in zip(group, weights_after(group, 2, 4)):
+        optimizer = optimizers.from_run(run, run.langevin_layers)
+        theirs = helpers.keras_weights_after(run, dataset(), 2, optimizer)
+        apart = np.abs(ours - theirs)
+        # As on TensorFlow: where a gradient is itself a rounding error, P magnifies it.
+        assert np.quantile(apart, 0.95) < 1e-6 and apart.max() < 3e-3
+
+
+def test_a_run_that_diverges_leaves_its_companions_alone():
+    sgd = dataclasses.replace(RUN, optimizer="sgd", epochs=3)
+    wild = dataclasses.replace(sgd, learning_rate=1e4, seed=3)
+    alone, together = fit([sgd]), fit([sgd, wild])
+    assert together[sgd] == alone[sgd] and len(together[sgd]) == 4
+    assert together[wild][-1]["diverged"] and len(together[wild]) < 4
+
+
+def test_a_group_goes_on_from_its_checkpoint_to_the_bit(tmp_path, monkeypatch):
+    whole = fit(GROUP)
+    monkeypatch.setattr(training, "CHECKPOINT_SECONDS", 0.0)
+    path, done = tmp_path / "group.npz", []
+
+    def stop_in_the_second_epoch():
+        done.append(1)
+        if len(done) == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(GROUP, checkpoint=path, progress=stop_in_the_second_epoch)
+    fit([dataclasses.replace(RUN, seed=9)])  # the program is used by another group meanwhile
+    assert fit(GROUP, checkpoint=path) == whole
+    assert not list(tmp_path.iterdir())
+
+
+def test_measured_numbers_are_those_of_the_model():
+    data = dataset()
+    program = Program(RUN.program(), data, 2)
+    program.start([RUN, GROUP[1]])
+    for run, measured in zip((RUN, GROUP[1]), program.measure()):
+        model = models.build(run, data.x_train.shape[1:], data.classes)
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        model.compile("sgd", loss, metrics=["accuracy"])
+        for prefix, x, y in [("", data.x_train, data.y_train), ("val_", data.x_test, data.y_test)]:
+            expected = model.evaluate(x / np.float32(255), y, verbose=0)
+            got = [measured[f"{prefix}loss"], measured[f"{prefix}accuracy"]]
+            np.testing.assert_allclose(got, expected, rtol=1e-5)
+
+
+SHARDED = """
+import json, jax, test_training_jax as t
+assert len(jax.devices()) == DEVICES
+program = t.Program(t.RUN.program(), t.dataset(), 8)
+program.start([*t.GROUP, *[t.RUN] * 3])
+assert len(program.changing[0].devices()) == DEVICES
+print(json.dumps(t.weights_after(t.GROUP, 1, 8).tolist()))
+"""
+
+
+@pytest.mark.parametrize("devices", [2, 4])
+def test_a_group_is_sharded_over_the_devices(devices):
+    flags = f"--xla_force_host_platform_device_count={devices}"
+    said = helpers.run_python(SHARDED.replace("DEVICES", str(devices)), XLA_FLAGS=flags)
+    assert_equal_to_rounding(json.loads(said), weights_after(GROUP, 1, 8))
+
+
+def test_the_estimate_of_memory_is_what_the_compiled_program_takes():
+    for depth in (3, 20):
+        run = dataclasses.replace(RUN, depth=depth, batch_size=512).program()
+        taken = [memory_of(Program(run, dataset(), size)) for size in (2, 8)]
+        a_run_more = (taken[1] - taken[0]) / 6
+        assert 0.5 < program_jax.memory(run, dataset()) / a_run_more < 2
+
+
+def memory_of(program):
+    """Bytes of a compiled epoch: arguments and temporary arrays, by XLA's own account."""
+    found = program.compiled_epoch.memory_analysis()
+    return found.argument_size_in_bytes + found.temp_size_in_bytes
