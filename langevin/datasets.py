@@ -174,6 +174,14 @@ def fit(images, size):
     return np.pad(images, ((0, 0), rows, columns, (0, 0)))
 
 
+def at_least(dataset, side):
+    """The data set as it is, or brought to `side` pixels by `fit` where its images are smaller."""
+    if min(pixels := dataset.x_train.shape[1:3]) >= side:
+        return dataset
+    x_train, x_test = (fit(x, max(side, *pixels)) for x in (dataset.x_train, dataset.x_test))
+    return dataclasses.replace(dataset, x_train=x_train, x_test=x_test)
+
+
 def _from_sklearn():
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split

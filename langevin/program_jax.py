@@ -15,7 +15,7 @@ import keras
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
-from langevin import models, noise, optimizers, placement
+from langevin import augmentation, models, noise, optimizers, placement
 from langevin.store import root
 
 # The training loss is measured on these first training images, the same for every run.
@@ -104,11 +104,13 @@ class Program:
         """Ahead of time, apart from the training that is timed."""
         self.start([run] * self.size)
         steps = len(self.dataset.x_train) // self.batch
-        data = self._by_step(np.zeros((steps, self.size, self.batch), "int32"))
-        numbers = self._by_step(np.zeros((steps, self.size), "float32"))
-        everything = self.changing, self.fixed, self.train
+        orders = self._by_step(np.zeros((self.size, steps, self.batch), "int32"))
+        numbers = self._by_step(np.zeros((self.size, steps), "float32"))
+        still = np.zeros((self.size, steps, self.batch, 3), "int8") if run.augment else None
+        data = orders, numbers, numbers, self._by_step(still)
         epoch = jax.jit(self._epoch, donate_argnums=0)
-        self.compiled_epoch = epoch.lower(*everything, data, numbers, numbers).compile()
+        lowered = epoch.lower(self.changing, self.fixed, self.train, *data)
+        self.compiled_epoch = lowered.compile()
         self.compiled_measure = jax.jit(self._measure).lower(self.changing, self.sets).compile()
 
     def start(self, runs):
@@ -132,15 +134,21 @@ class Program:
         sizes = np.diff([0, *self.ends])
         return np.repeat([float(i in noisy) for i in range(len(sizes))], sizes).astype("float32")
 
-    def epoch(self, orders, rates, sigmas):
-        """One pass: for each run the order of its images, a learning rate and a sigma a step."""
+    def epoch(self, orders, rates, sigmas, moves=None):
+        """One pass: for each run the order of its images, a learning rate and a sigma a step, and
+        in that order how the images are augmented, if they are."""
         steps = rates.shape[1]
-        chosen = orders[:, : steps * self.batch].reshape(self.size, steps, self.batch)
-        data = [self._by_step(np.swapaxes(a, 0, 1)) for a in (chosen, rates, sigmas)]
+        shape = self.size, steps, self.batch
+        orders, moves = (
+            a if a is None else a[:, : steps * self.batch].reshape(*shape, *a.shape[2:])
+            for a in (orders, moves)
+        )
+        data = [self._by_step(a) for a in (orders, rates, sigmas, moves)]
         self.changing = self.compiled_epoch(self.changing, self.fixed, self.train, *data)
 
     def _by_step(self, array):
-        return jax.device_put(array, self.by_step)
+        """An array (runs, steps, ...) on the devices, its steps first; None stays None."""
+        return jax.device_put(jax.tree.map(lambda a: np.swapaxes(a, 0, 1), array), self.by_step)
 
     def measure(self):
         """A dict a run: losses, accuracies, kernel standard deviations of the present weights."""
@@ -166,7 +174,7 @@ class Program:
         parts = jnp.split(weights, self.ends[:-1])
         return [part.reshape(shape) for part, shape in zip(parts, self.shapes)]
 
-    def _epoch(self, changing, fixed, train, orders, rates, sigmas):
+    def _epoch(self, changing, fixed, train, orders, rates, sigmas, moves):
         seeds, masks = fixed
         iteration = next(i for i, v in enumerate(self.slots) if v is self.optimizer.iterations)
         group_step = jax.vmap(self._step, in_axes=(0, 0, 0, 0, 0, None))
@@ -176,19 +184,20 @@ class Program:
             return sigma[:, None] * masks * normal
 
         def step(changing, data):
-            order, rate, sigma = data
+            order, rate, sigma, moves = data
             given = jax.lax.cond(
                 jnp.any(sigma > 0), draw, lambda *_: jnp.zeros_like(masks),
                 changing[2][iteration][0], sigma,
             )  # fmt: skip
-            return group_step(*changing, given, (order, rate), train), None
+            return group_step(*changing, given, (order, rate, moves), train), None
 
-        return jax.lax.scan(step, changing, (orders, rates, sigmas))[0]
+        return jax.lax.scan(step, changing, (orders, rates, sigmas, moves))[0]
 
     def _step(self, weights, others, slots, given, data, train):
         """One update of one run."""
-        (order, rate), (images, labels) = data, train
-        x, y = pixels(images[order]), labels[order]
+        (order, rate, moves), (images, labels) = data, train
+        x, y = images[order], labels[order]
+        x = pixels(x if moves is None else augmentation.apply(x, moves))
 
         def loss(pieces):
             logits, new = self.model.stateless_call(pieces, others, x, training=True)

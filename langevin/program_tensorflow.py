@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from langevin import models, optimizers, placement
+from langevin import augmentation, models, optimizers, placement
 
 # The training loss is measured on these first training images, the same for every run.
 MEASURED_IMAGES = 10_000
@@ -58,8 +58,10 @@ class Program:
         self._epoch = tf.function(self._epoch, jit_compile=on_gpu)
         self._measure = tf.function(self._measure)
         # Compile now, apart from the training that is timed: an epoch of no steps.
-        nothing = np.zeros((1, len(dataset.x_train) // self.batch), "float32")
-        self.epoch(np.zeros((1, len(dataset.x_train)), "int32"), nothing, nothing, steps=0)
+        images = len(dataset.x_train)
+        nothing = np.zeros((1, images // self.batch), "float32")
+        still = np.zeros((1, images, 3), "int8") if run.augment else None
+        self.epoch(np.zeros((1, images), "int32"), nothing, nothing, moves=still, steps=0)
         self.measure()
 
     def _fresh_model(self, run):
@@ -78,10 +80,12 @@ class Program:
         self.restore([*weights, *others, *self.blank])
         self.optimizer.seed = run.seed
 
-    def epoch(self, orders, rates, sigmas, steps=None):
-        """One pass: for the run the order of its images, a learning rate and a sigma a step."""
+    def epoch(self, orders, rates, sigmas, moves=None, steps=None):
+        """One pass: for the run the order of its images, a learning rate and a sigma a step, and
+        in that order how the images are augmented, if they are."""
         steps = rates.shape[1] if steps is None else steps
-        self._epoch(*map(tf.constant, (orders[0], rates[0], sigmas[0], steps)))
+        moves = None if moves is None else tf.constant(moves[0])
+        self._epoch(*map(tf.constant, (orders[0], rates[0], sigmas[0], steps)), moves)
 
     def measure(self):
         """A dict for the run: losses, accuracies, kernel standard deviations of its weights."""
@@ -103,12 +107,16 @@ class Program:
         flat = itertools.chain.from_iterable(parts)
         return [tf.reshape(part, shape) for part, shape in zip(flat, self.shapes)]
 
-    def _epoch(self, order, rates, sigmas, steps):
+    def _epoch(self, order, rates, sigmas, steps, moves):
         images, labels = self.train
         state = self.model.non_trainable_variables
         for step in tf.range(steps):
             chosen = tf.slice(order, [step * self.batch], [self.batch])
-            x, y = pixels(tf.gather(images, chosen)), tf.gather(labels, chosen)
+            x, y = tf.gather(images, chosen), tf.gather(labels, chosen)
+            if moves is not None:
+                now = tf.slice(moves, [step * self.batch, 0], [self.batch, 3])
+                x = augmentation.apply(x, now)
+            x = pixels(x)
             with tf.GradientTape() as tape:
                 logits, new = self.model.stateless_call(self._values(), state, x, training=True)
                 loss = tf.reduce_mean(losses(logits, y))

@@ -36,6 +36,10 @@ def _number(default, expected, holds):
     return _setting(default, (int, float), f"a number {expected}", holds)
 
 
+def _blocks(value):
+    return len(value) == 3 and all(type(count) is int and count >= 1 for count in value)
+
+
 def _count(default, optional=False):
     kinds = (int, type(None)) if optional else int
     text = "a whole number >= 1" + (" or null" if optional else "")
@@ -47,12 +51,17 @@ class Run:
     """One training run, by its settings: JSON values only.
 
     Args:
-        model: "dense"; see `langevin.models`.
-        depth: hidden layers of a dense model, the output not counted.
+        model: "dense", "conv-dense", "highway", "resnet", "vgg", "densenet" or "densenet121"; see
+            `langevin.models`.  Images too small for it are enlarged or padded.
+        depth: hidden dense layers, or highway layers after the first dense one; of the other models
+            it follows from `blocks` and may be left out.
+        blocks: of resnet, vgg and densenet, three whole numbers; None for the author's 6, 6, 6.
+        filters: of their first convolution; None for the author's 8, in a densenet 16.
         dataset: "mnist", "cifar10", "cifar100", "digits" or a path ending in .npz.
         train_size: how many of the first training images to use; None for all.
         validation: measure on the last 10,000 training images, and train on the others, instead
             of the test set: for choosing hyper-parameters.
+        augment: move and flip the training images; see `langevin.augmentation`.
         optimizer: "sgd", "adam", "rmsprop" or "adadelta".
         variant: "paper" or "keras"; see `langevin.optimizers`.
         epsilon: the optimizer's; None for the variant's own.
@@ -73,12 +82,18 @@ class Run:
 
     model: str = _one_of("dense", tuple(models.BUILDERS))
     depth: int = _count(3)
+    blocks: tuple | None = _setting(
+        None, (list, tuple, type(None)), "a list of three whole numbers >= 1 or null",
+        lambda value: value is None or _blocks(value),
+    )  # fmt: skip
+    filters: int | None = _count(None, optional=True)
     dataset: str = _setting(
         "mnist", str, f"one of {', '.join(NAMED_DATA)} or a path ending in .npz",
         lambda value: value in NAMED_DATA or value.endswith(".npz"),
     )  # fmt: skip
     train_size: int | None = _count(None, optional=True)
     validation: bool = _setting(False, bool, "true or false")
+    augment: bool = _setting(False, bool, "true or false")
     optimizer: str = _one_of("adam", tuple(optimizers.BY_NAME))
     variant: str = _one_of("paper", optimizers.VARIANTS)
     epsilon: float | None = _setting(
@@ -115,6 +130,7 @@ class Run:
             if flag or not isinstance(value, kinds) or value != value or not holds(value):
                 raise ValueError(f"`{field.name}` must be {expected}. Received: {value!r}")
         # One run, one spelling: what says the same compares equal and has the same key.
+        self._set_size()
         layers = self.langevin_layers
         if isinstance(layers, str):
             placement.share(layers)
@@ -125,6 +141,20 @@ class Run:
             self._set(langevin_layers=None, noise_cap=None, noise_start=0.0, noise_stop=1.0)
         for name in ("learning_rate", "sigma", "noise_start", "noise_stop"):
             self._set(**{name: float(getattr(self, name))})
+
+    def _set_size(self):
+        """Blocks and filters of the models that have them, and the depth that follows."""
+        blocks, filters = models.SIZES.get(self.model, (None, None))
+        if blocks:
+            blocks, filters = tuple(self.blocks or blocks), self.filters or filters
+        self._set(blocks=blocks, filters=filters)
+        if depth := models.depth_of(self.model, blocks):
+            if self.depth not in (depth, Run.depth):
+                raise ValueError(
+                    f"`depth` must be {depth}, or be left out, for {self.model} with blocks "
+                    f"{blocks}. Received: {self.depth!r}"
+                )
+            self._set(depth=depth)
 
     def _set(self, **settings):
         for name, value in settings.items():
@@ -180,9 +210,11 @@ def grid(blocks):
     return list(runs)
 
 
-@functools.lru_cache(maxsize=2)
-def data_of(name, train_size, validation):
-    """The images of the runs with these settings."""
+@functools.lru_cache(maxsize=4)
+def data_of(name, train_size, validation, side=1):
+    """The images of the runs with these settings, of at least `side` pixels a side."""
+    if side > 1:
+        return datasets.at_least(data_of(name, train_size, validation), side)
     dataset = datasets.load(name)
     if validation:
         dataset = datasets.validation_split(dataset)
@@ -190,7 +222,8 @@ def data_of(name, train_size, validation):
 
 
 def dataset_of(run):
-    return data_of(run.dataset, run.train_size, run.validation)
+    side = models.LEAST_SIDE.get(run.model, 1)
+    return data_of(run.dataset, run.train_size, run.validation, side)
 
 
 @functools.lru_cache
@@ -251,7 +284,8 @@ def device():
 def records(group, store=None):
     """Train runs that share a program, with a checkpoint in the store if one is given; a record of
     each for the store."""
-    dataset, keys = dataset_of(group[0]), [key_of(run) for run in group]
+    first, keys = group[0], [key_of(run) for run in group]
+    dataset = dataset_of(first)
     name = keys[0] if len(keys) == 1 else digest(" ".join(keys))
     histories = training.fit(group, dataset, checkpoint=store and store.checkpoint(name))
     packages = ("keras", keras.backend.backend(), "numpy")
@@ -261,9 +295,10 @@ def records(group, store=None):
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
         "versions": {"python": platform.python_version(), **{p: _version(p) for p in packages}},
         "dataset_label": dataset.label,
-        "data_hash": dataset.hash,
+        # of the images as they came, not enlarged for the model
+        "data_hash": data_of(first.dataset, first.train_size, first.validation).hash,
         "classes": dataset.classes,
-        "group_size": group_size(group[0].program()),
+        "group_size": group_size(first.program()),
     }
     return [
         {"key": key, "run": run.settings(), **shared, "history": _by_column(history)}
@@ -285,7 +320,8 @@ def frame(records):
     """Records as one tidy frame, one row an epoch, every setting a column."""
     parts = []
     for record in records:
-        facts = {**record["run"], "langevin_layers": Run(**record["run"]).layers_text()}
+        run = Run(**record["run"])  # what was recorded before a setting was made has its default
+        facts = {**run.settings(), "blocks": run.blocks, "langevin_layers": run.layers_text()}
         same = ("key", "backend", "device", "dataset_label", "data_hash", "classes", "group_size")
         facts |= {name: record[name] for name in same}
         history = pd.DataFrame(record["history"])

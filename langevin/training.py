@@ -2,8 +2,9 @@
 
 `fit` trains runs that share a `Program`, the compiled part: runs that differ only in data, which is
 seed, initializer, learning rate, sigma and schedule, on JAX the noise's place too.  On JAX they are
-trained together, on TensorFlow one after another.  Batches are full; the order of the images is a
-function of (seed, epoch) alone, the same for every optimizer and backend.
+trained together, on TensorFlow one after another.  Batches are full; the order of the images, and
+how they are augmented, is a function of (seed, epoch) alone, the same for every optimizer and
+backend.
 """
 
 import functools
@@ -17,7 +18,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from langevin import schedules
+from langevin import augmentation, schedules
 
 CHECKPOINT_SECONDS = 60.0
 
@@ -67,7 +68,7 @@ def fit(runs, dataset, checkpoint=None, progress=None):
         begun = time.perf_counter()
         orders = np.stack([_order(run.seed, epoch, images) for run in group])
         now = slice((epoch - 1) * steps, epoch * steps)
-        program.epoch(orders, rates[:, now], sigmas[:, now])
+        program.epoch(orders, rates[:, now], sigmas[:, now], moves=_moves(group, epoch, images))
         _note(histories, epoch, program, dataset, begun)
         if progress:
             progress()
@@ -86,6 +87,13 @@ def _schedule(run, steps):
 
 def _order(seed, epoch, images):
     return np.random.default_rng([seed, epoch]).permutation(images).astype("int32")
+
+
+def _moves(group, epoch, images):
+    """How each run's images are augmented, in their order, or None where they are not."""
+    if not group[0].augment:
+        return None
+    return np.stack([augmentation.draw(run.seed, epoch, images) for run in group])
 
 
 def group_size(run, dataset):

@@ -5,13 +5,14 @@ import fcntl
 import json
 from concurrent import futures
 
+import keras
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from langevin import runs, sweeps, training
 from langevin.runs import Run, grid
-from langevin.store import Store
+from langevin.store import Store, root
 from langevin.sweeps import sweep
 
 SMALL = {"dataset": "digits", "batch_size": 64, "depth": 2, "epochs": 2}
@@ -19,7 +20,10 @@ SMALL = {"dataset": "digits", "batch_size": 64, "depth": 2, "epochs": 2}
 SETTINGS = st.fixed_dictionaries(
     {},
     optional={
+        "model": st.sampled_from(["dense", "conv-dense", "highway"]),
         "depth": st.integers(1, 80),
+        "blocks": st.sampled_from([None, [2, 2, 2]]),
+        "augment": st.booleans(),
         "optimizer": st.sampled_from(["sgd", "adam", "rmsprop", "adadelta"]),
         "variant": st.sampled_from(["paper", "keras"]),
         "sigma": st.sampled_from([0, 0.0, 1e-4, 1e-3, 1]),
@@ -59,6 +63,31 @@ def test_what_says_the_same_is_the_same_run():
     assert Run(learning_rate=1) == Run(learning_rate=1.0)
 
 
+def test_blocks_and_filters_are_those_of_the_models_that_have_them():
+    for name, blocks, filters, depth in [
+        ("resnet", (6, 6, 6), 8, 2 * 18 + 2), ("vgg", (6, 6, 6), 8, 2 * 18 + 2),
+        ("densenet", (6, 6, 6), 16, 1 + 18 + 2 + 1), ("densenet121", None, None, 121),
+        ("highway", None, None, 3),
+    ]:  # fmt: skip
+        run = Run(model=name)
+        assert (run.blocks, run.filters, run.depth) == (blocks, filters, depth)
+        assert Run(model=name, blocks=[6, 6, 6], filters=filters, depth=depth) == run
+    assert Run(model="vgg", blocks=[1, 2, 3]).depth == 2 * 6 + 2
+    with pytest.raises(ValueError, match="`depth` must be 38.*resnet.*Received: 20"):
+        Run(model="resnet", depth=20)
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="recorded on TensorFlow")
+def test_recorded_runs_keep_their_keys(monkeypatch):
+    paths = sorted((root() / "figures" / "paper" / "runs").glob("*/*.json"))
+    assert paths
+    for path in paths[:: len(paths) // 50 + 1]:
+        record = json.loads(path.read_text())
+        monkeypatch.setattr(runs, "data_facts", lambda _, facts=record: (facts["data_hash"], ""))
+        if record["backend"] == "tensorflow" and not record["run"]["validation"]:
+            assert runs.key_of(Run(**record["run"])) == path.stem
+
+
 def test_runs_of_one_program_differ_only_in_data():
     run = Run(sigma=1e-3, depth=30)
     data = dataclasses.replace(
@@ -66,13 +95,16 @@ def test_runs_of_one_program_differ_only_in_data():
         initializer="he_uniform", noise_stop=0.5,
     )  # fmt: skip
     assert data.program() == run.program()
-    for other in ({"depth": 31}, {"sigma": 0.0}, {"langevin_layers": 0.3}, {"optimizer": "sgd"}):
+    others = [{"depth": 31}, {"sigma": 0.0}, {"langevin_layers": 0.3}, {"optimizer": "sgd"}]
+    for other in [*others, {"augment": True}, {"model": "highway"}]:
         assert dataclasses.replace(run, **other).program() != run.program()
 
 
 @pytest.mark.parametrize(
     "name, value",
     [
+        ("blocks", 6), ("blocks", [6, 6]), ("blocks", [6, 6, 0]), ("blocks", [6, 6, True]),
+        ("filters", 0), ("augment", 1),
         ("model", "transformer"), ("depth", 0), ("depth", 2.5), ("depth", True), ("depth", "3"),
         ("dataset", "imagenet"), ("train_size", 0), ("validation", 1), ("optimizer", "lion"),
         ("variant", "mine"), ("epsilon", 0), ("learning_rate", 0), ("learning_rate", "1e-3"),

@@ -8,30 +8,45 @@ import keras
 import numpy as np
 import pytest
 
-from langevin import models, optimizers, runs, training
+from langevin import augmentation, models, optimizers, runs, training
 from langevin.program_tensorflow import Program
 
 RUN = runs.Run(dataset="digits", batch_size=64, depth=4, epochs=3, sigma=1e-3)
+RESNET = dataclasses.replace(
+    RUN, model="resnet", depth=8, blocks=(1, 1, 1), filters=2, augment=True, batch_size=256
+)
 
 
-def dataset():
-    return runs.dataset_of(RUN)
+def dataset(run=RUN):
+    return runs.dataset_of(run)
 
 
 def fit(run, **named):
     """A run's rows without the seconds that they took."""
-    [rows] = training.fit([run], dataset(), **named)
+    [rows] = training.fit([run], dataset(run), **named)
     return [{k: v for k, v in row.items() if not k.endswith("seconds")} for row in rows]
 
 
-def weights_after(run, steps):
-    """Flat weights after some steps of the run's first epoch, a vector a variable."""
-    program = Program(run.program(), dataset())
+def started(run, data=None):
+    data = data or dataset(run)
+    program = Program(run.program(), data)
     program.start([run])
-    order = training._order(run.seed, 1, len(dataset().x_train))
-    shape = 1, len(dataset().x_train) // run.batch_size
+    return program
+
+
+def train(program, run, steps):
+    """Some steps of the run's first epoch."""
+    images = len(program.dataset.x_train)
+    order = training._order(run.seed, 1, images)[np.newaxis]
+    shape = 1, images // run.batch_size
     rates, sigmas = (np.full(shape, value, "float32") for value in (run.learning_rate, run.sigma))
-    program.epoch(order[np.newaxis], rates, sigmas, steps=steps)
+    program.epoch(order, rates, sigmas, training._moves([run], 1, images), steps)
+
+
+def weights_after(run, steps, data=None):
+    """Flat weights after some steps of the run's first epoch, a vector a variable."""
+    program = started(run, data)
+    train(program, run, steps)
     return [value.numpy().ravel() for value in program._values()]
 
 
@@ -46,6 +61,60 @@ def test_the_loop_makes_the_steps_of_model_fit(name, layers):
     # Where a gradient is itself a rounding error, P magnifies it: in a few weights in a hundred.
     # Noise in the wrong place would move all of them, by sigma sqrt(lr P), 0.03.
     assert np.quantile(apart, 0.95) < 1e-6 and apart.max() < 3e-3
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"model": "resnet", "blocks": (1, 1, 1), "filters": 2},
+        {"model": "densenet", "blocks": (1, 1, 1), "filters": 4},
+        {"model": "conv-dense"},
+        {"model": "highway"},
+    ],
+    ids=lambda settings: settings["model"],
+)
+def test_the_loop_makes_the_steps_of_model_fit_on_every_kind_of_network(settings):
+    run = runs.Run(dataset="digits", batch_size=64, sigma=1e-3, langevin_layers=0.5, **settings)
+    ours = np.concatenate(weights_after(run, 2))
+    optimizer = optimizers.from_run(run, run.langevin_layers)
+    theirs = helpers.keras_weights_after(run, dataset(run), 2, optimizer)
+    apart = np.abs(ours - theirs)
+    # As above; a convolution sums over places too, so that its gradients round more.
+    assert np.quantile(apart, 0.95) < 1e-5 and apart.max() < 3e-3
+
+
+def test_augmented_images_are_what_is_trained_on_and_not_what_is_measured():
+    run, data = dataclasses.replace(RUN, augment=True), dataset()
+    order = training._order(run.seed, 1, len(data.x_train))
+    moves = augmentation.draw(run.seed, 1, len(order))
+    moved = np.empty_like(data.x_train)
+    moved[order] = augmentation.apply(data.x_train[order], moves)
+    beforehand = dataclasses.replace(data, x_train=moved)
+    one, other = started(run), started(RUN, beforehand)
+    assert one.measure() == started(RUN).measure() != other.measure()
+    train(one, run, 5), train(other, RUN, 5)
+    for ours, theirs in zip(one._values(), other._values(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_batch_normalization_learns_its_averages_and_is_measured_with_them():
+    program, data = started(RESNET), dataset(RESNET)
+    averages = program.model.non_trainable_variables
+    fresh = [v.numpy() for v in averages]
+    assert all((v == float("variance" in a.path)).all() for a, v in zip(averages, fresh))
+    train(program, RESNET, 3)
+    assert all((a.numpy() != v).all() for a, v in zip(averages, fresh))
+    # The same weights in a model of their own, evaluated by Keras.
+    model = models.build(RESNET, data.x_train.shape[1:], data.classes)
+    for variable, value in zip(model.trainable_variables, program._values(), strict=True):
+        variable.assign(value)
+    for variable, value in zip(model.non_trainable_variables, averages, strict=True):
+        variable.assign(value)
+    model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    expected = model.evaluate(data.x_test / np.float32(255), data.y_test, verbose=0)
+    np.testing.assert_allclose(program.measure()[0]["val_loss"], expected, rtol=1e-5)
+    program.start([RESNET])
+    assert all((a.numpy() == v).all() for a, v in zip(averages, fresh))
 
 
 def test_layers_without_noise_take_the_plain_optimizers_first_step_to_the_bit():
@@ -75,8 +144,9 @@ def test_one_trace_serves_runs_that_differ_in_data():
     assert program._measure.experimental_get_tracing_count() == 1
 
 
-def test_a_run_goes_on_from_its_checkpoint_to_the_bit(tmp_path, monkeypatch):
-    whole = fit(RUN)
+@pytest.mark.parametrize("run", [RUN, RESNET], ids=lambda run: run.model)
+def test_a_run_goes_on_from_its_checkpoint_to_the_bit(run, tmp_path, monkeypatch):
+    whole = fit(run)
     monkeypatch.setattr(training, "CHECKPOINT_SECONDS", 0.0)
     path, done = tmp_path / "deep" / "run.npz", []
 
@@ -86,9 +156,9 @@ def test_a_run_goes_on_from_its_checkpoint_to_the_bit(tmp_path, monkeypatch):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        fit(RUN, checkpoint=path, progress=stop_in_the_third_epoch)
-    fit(dataclasses.replace(RUN, seed=9))  # the program is used by another run meanwhile
-    assert fit(RUN, checkpoint=path) == whole
+        fit(run, checkpoint=path, progress=stop_in_the_third_epoch)
+    fit(dataclasses.replace(run, seed=9))  # the program is used by another run meanwhile
+    assert fit(run, checkpoint=path) == whole
     assert not list(path.parent.iterdir())
 
 
