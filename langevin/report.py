@@ -1,11 +1,12 @@
 """Sentences and tables, computed from frames: what a notebook or the README states as a result."""
 
+import math
 import re
 
 import nbformat
 import pandas as pd
 
-from langevin import analysis, plots, profiles, runs
+from langevin import analysis, plots, profiles, runs, sweeps
 from langevin.store import root
 
 README_MARK = re.compile(r"(<!-- (\w+): made by `make readme`[^>]*-->\n).*?(<!-- /\2 -->)", re.S)
@@ -101,8 +102,31 @@ def recorded_finals(notebook):
     return analysis.final(runs.frame(records)) if records else pd.DataFrame()
 
 
+CLAIMS = {
+    "C1": "noise does nothing for shallow networks",
+    "C2": "the deeper the network, the more it helps",
+    "C3": "noise on the deepest layers alone is enough",
+}
+
+
+def in_short(rows):
+    """Each claim with the settings in which it holds, does not, or is not decided, as Markdown."""
+    lines, told = [], rows[rows.verdict != ""]
+    for claim, text in CLAIMS.items():
+        mine = told[told.claim == claim]
+        said = [
+            f"**{verdict.capitalize()}**: {'; '.join(here.setting)}"
+            for verdict in (analysis.HOLDS, analysis.DOES_NOT, analysis.NOT_DECIDED)
+            if len(here := mine[mine.verdict == verdict])
+        ]
+        if said:
+            line = f"- **{claim}, {text}.** {'. '.join(said)}."
+            lines.append(line.replace(" initialization", ""))
+    return "\n".join(lines)
+
+
 def findings():
-    """The README's findings: the deepest networks, then C1 to C3 in every setting."""
+    """The README's findings: each claim in short, the deepest networks, all verdicts."""
     depth, layers = recorded_finals("depth-mnist"), recorded_finals("layer-langevin")
     rows = [by_setting(depth, ["initializer", "optimizer"], [analysis.claim_1, analysis.claim_2])]
     if len(layers):
@@ -115,28 +139,45 @@ def findings():
         )
     planned = len(profiles.planned("paper", "depth-mnist"))
     seen = f"{depth.dataset_label.iloc[0]}, {len(depth)} of {planned} planned runs recorded"
-    return "\n".join([f"**What the recorded runs say** ({seen}).", "", headline(depth), "", *table])
+    parts = [f"**What the recorded runs say** ({seen}).", in_short(rows)]
+    parts += ["The deepest networks:", headline(depth), "\n".join(table)]
+    return "\n\n".join(parts)
 
 
 def table():
     """The README's table from notebook to command, time and claim."""
-    lines = [
-        "| figure | question | command | claims | recorded at paper scale | wall clock, one core |",
-        "| --- | --- | --- | --- | --- | --- |",
-    ]
+    head = "figure | question | command | claims | quick, 2 cores | recorded paper runs, 1 core"
+    lines = [f"| {head} |", "| --- | --- | --- | --- | --- | --- |"]
     for notebook in profiles.notebooks("paper"):
         text = nbformat.read(profiles.notebook_path(notebook), 4).cells[0].source
         title = text.splitlines()[0].lstrip("# ")
         claims = ", ".join(sorted(set(re.findall(r"C[1-4]", text)))) or "–"
-        planned, store = profiles.planned("paper", notebook), profiles.store("paper", notebook)
-        found = [key for key in map(runs.key_of, planned) if store.find(key)]
-        hours = sum(sum(store.load(key)["history"]["seconds"]) for key in found) / 3600
-        recorded = f"{len(found)} of {len(planned)} runs" if planned else "–"
-        spent = f"{hours:.1f} hours" if found else "–"
+        quick = profiles.planned("quick", notebook)
+        about = _about(quick, 2, 60, "minutes") if quick else "seconds"
         lines.append(
-            f"| `{notebook}` | {title} | `make {notebook}` | {claims} | {recorded} | {spent} |"
+            f"| `{notebook}` | {title} | `make {notebook}` | {claims} | {about} "
+            f"| {_recorded(notebook)} |"
         )
     return "\n".join(lines)
+
+
+def _recorded(notebook):
+    """How many of a notebook's runs are recorded, the hours they took, and what is missing."""
+    planned, store = profiles.planned("paper", notebook), profiles.store("paper", notebook)
+    if not planned:
+        return "–"
+    found = {run: key for run in planned if store.find(key := runs.key_of(run))}
+    hours = sum(sum(store.load(key)["history"]["seconds"]) for key in found.values()) / 3600
+    text = f"{len(found)} of {len(planned)} runs, {hours:.1f} hours"
+    if missing := [run for run in planned if run not in found]:
+        text += f"; missing: {_about(missing, 1, 3600, 'hours')}"
+    return text
+
+
+def _about(planned, cores, unit, name):
+    """The time that runs take, in words: an estimate, for which their data must be at hand."""
+    time = sweeps.estimate(planned, cores) / unit
+    return f"{len(planned)} runs" if math.isnan(time) else f"about {time:.1f} {name}"
 
 
 def write_readme():

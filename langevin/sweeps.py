@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import fcntl
 import itertools
+import math
 import multiprocessing
 import os
 from concurrent import futures
@@ -12,6 +13,7 @@ import keras
 from tqdm import auto, std
 
 from langevin import models
+from langevin.datasets import DataUnavailable
 from langevin.runs import data_facts, dataset_of, device, frame, group_size, key_of, records
 from langevin.store import Store, root
 
@@ -64,7 +66,7 @@ def _summary(runs):
     seeds = {}
     for run in runs:
         seeds.setdefault(dataclasses.replace(run, seed=0), []).append(run.seed)
-    lines = []
+    lines, hours = [], estimate(runs, 1) / 3600
     for run, missing in seeds.items():
         text = f"  {run.model}-{run.depth} {run.optimizer}, {run.initializer}"
         text += f", lr {run.learning_rate:g}"
@@ -74,7 +76,8 @@ def _summary(runs):
             if (run.noise_start, run.noise_stop) != (0, 1):
                 text += f", in steps {100 * run.noise_start:g} to {100 * run.noise_stop:g} %"
         lines.append(f"{text}: {len(missing)} seeds of {run.epochs} epochs")
-    return "Not recorded, and left out:\n" + "\n".join(lines)
+    text = f"Not recorded, and left out, about {hours:.1f} hours of one core:\n"
+    return text + "\n".join(lines)
 
 
 def _announcement(runs, missing, count, train):
@@ -87,18 +90,22 @@ def _announcement(runs, missing, count, train):
         f"group size {', '.join(map(str, sizes))}, {count} process{'es' * (count > 1)}."
     )
     if missing and train and device() == "cpu":
-        text += f" Estimate: {_estimate(missing, count) / 60:.1f} minutes."
+        text += f" Estimate: {estimate(missing, count) / 60:.1f} minutes."
     return text
 
 
-def _estimate(runs, count):
-    """Seconds that the runs take in so many processes, by their arithmetic, within a factor of 2.
+def estimate(runs, count):
+    """Seconds that the runs take in so many processes, by their arithmetic, within a factor of 2;
+    NaN where their data cannot be had.
 
     A training step costs three forward passes; every epoch measures two sets of images.
     """
     seconds = 0.0
     for unit in _units(runs):
-        dataset = dataset_of(unit[0])
+        try:
+            dataset = dataset_of(unit[0])
+        except DataUnavailable:
+            return math.nan
         model = models.build(unit[0], dataset.x_train.shape[1:], dataset.classes)
         passes = 3 * len(dataset.x_train) + min(len(dataset.x_train), 10_000) + len(dataset.x_test)
         epochs = sum(run.epochs for run in unit)

@@ -106,3 +106,10 @@ def test_saved_are_the_picture_its_vector_form_and_its_data(finals, tmp_path, mo
     assert made == {"depth-mnist.png", "depth-mnist.pdf", "depth-mnist.csv"}
     again = pd.read_csv(tmp_path / "figures" / "quick" / "depth-mnist.csv")
     np.testing.assert_allclose(again.val_accuracy, finals.val_accuracy, rtol=1e-8)
+
+
+def test_a_setting_without_runs_has_no_panel(finals):
+    some = finals[(finals.optimizer == "adam") | (finals.initializer == "glorot_uniform")]
+    for draw in (plots.accuracy_by_depth, plots.gain_by_depth):
+        shown = [axes.get_title() for axes in draw(some, "title").axes if axes.get_visible()]
+        assert len(shown) == 3 and not any("RMSprop, He" in title for title in shown)

@@ -1,8 +1,11 @@
 """The README's findings come from the recorded runs, and from nothing else."""
 
+import re
 import shutil
 
-from langevin import __main__, report, runs
+import pandas as pd
+
+from langevin import __main__, datasets, report, runs, sweeps
 from langevin.store import Store, root
 
 
@@ -27,6 +30,28 @@ def test_the_table_has_a_row_a_notebook_with_its_command():
     for row, notebook in zip(rows, report.profiles.notebooks("paper"), strict=True):
         assert f"`make {notebook}`" in row
     assert "C1, C2" in next(row for row in rows if "`depth-mnist`" in row)
+
+
+def test_in_short_every_verdict_is_told_once_under_its_claim():
+    rows = pd.DataFrame(
+        [("C1", "one", "holds"), ("C1", "two", "not decided"), ("C2", "one", "does not"),
+         ("C2", "two", "does not"), ("C2", "two", "")],
+        columns=["claim", "setting", "verdict"],
+    )  # fmt: skip
+    first, second = report.in_short(rows).splitlines()
+    assert first.startswith("- **C1") and first.endswith("**Holds**: one. **Not decided**: two.")
+    assert second.startswith("- **C2") and second.endswith(" **Does not**: one; two.")
+
+
+def test_without_the_data_the_time_is_not_guessed(monkeypatch):
+    def unavailable(run):
+        raise datasets.DataUnavailable(run.dataset)
+
+    planned = runs.grid([{"depth": 2, "seeds": 3}])
+    monkeypatch.setattr(sweeps, "dataset_of", unavailable)
+    assert report._about(planned, 2, 60, "minutes") == "3 runs"
+    monkeypatch.setattr(sweeps, "dataset_of", lambda run: datasets.load("digits"))
+    assert re.fullmatch(r"about \d+\.\d minutes", report._about(planned, 2, 60, "minutes"))
 
 
 def test_the_command_line_lists_trains_and_shows(tmp_path, monkeypatch, capsys):
