@@ -170,7 +170,8 @@ def _units(runs):
 def workers(count):
     """An executor of `count` processes of one thread each: on a CPU, where the small products of
     deep narrow networks gain little from more threads, they train most runs an hour.  A run's
-    numbers are the same to the bit."""
+    numbers are the same to the bit; with batch normalization, to the bit among such processes, and
+    to rounding with others, since its sums depend on the number of threads."""
     context = multiprocessing.get_context("spawn")
     pool = futures.ProcessPoolExecutor(count, mp_context=context, initializer=_one_thread)
     try:

@@ -43,7 +43,7 @@ def weights_after(group, steps, size):
     plans = [training._schedule(run, run.epochs * many) for run in padded]
     rates, sigmas = (np.stack(each)[:, :many].copy() for each in zip(*plans))
     rates[:, steps:] = 0.0  # no step: neither drift nor noise
-    program.epoch(orders, rates, sigmas)
+    program.epoch(orders, rates, sigmas, training._moves(padded, 1, len(dataset().x_train)))
     return np.asarray(program.changing[0])[: len(group)]
 
 
