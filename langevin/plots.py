@@ -93,12 +93,16 @@ def outcomes(finals, title, x, order, arms, column="optimizer", label=None, dodg
         dodge: how far two arms stand apart; 0 where each place has one arm only.
     """
     rows, columns = _shape_of(finals, column)
-    width = max(4.6 if columns > 1 else 7.5, 0.9 * len(order))
+    width = max({1: 7.5, 2: 4.6}.get(columns, 3.6), 0.8 * len(order))
     figure, grid = plt.subplots(
         rows, columns, figsize=(width * columns, 3.2 * rows), squeeze=False, sharex="col",
         sharey=True,
     )  # fmt: skip
     shifts = np.linspace(-dodge, dodge, len(arms))
+    # The axis begins below the least accurate run that started; the strip is below that.
+    least = 100 * finals[finals.started].val_accuracy.min()
+    bottom = 20 * np.floor(np.nan_to_num(min(least, 80)) / 20)
+    strip = 0.18 * (100 - bottom)
     for row, place, name, panel in _grid_of(finals, column):
         axes = grid[row, place]
         if panel.empty:
@@ -109,10 +113,12 @@ def outcomes(finals, title, x, order, arms, column="optimizer", label=None, dodg
             text = arm.format(NAMES[optimizer])
             color = color or COLORS[optimizer]
             _arm(axes, panel.query(query), x, order, color, shift, text, marker, join=dodge > 0)
-        axes.axhspan(-18, 0, color="0.94", zorder=0)
-        axes.text(-0.45, -2, "never started:", color=GREY, fontsize=8, va="top")
-        axes.set(title=name, ylim=(-18, 101), yticks=range(0, 101, 20))
-        _category_axis(axes, order, label or x if row == rows - 1 else None)
+            _never_started(axes, panel.query(query), x, order, color, shift, bottom - 0.75 * strip)
+        axes.axhspan(bottom - strip, bottom, color="0.94", zorder=0)
+        axes.text(-0.45, bottom - 0.1 * strip, "never started:", color=GREY, fontsize=8, va="top")
+        axes.set(title=name, ylim=(bottom - strip, 101), yticks=np.arange(bottom, 101, 20))
+        lowest = finals[finals[column] == panel[column].iloc[0]].initializer.nunique() == row + 1
+        _category_axis(axes, order, label or x if lowest else None)
         if place == 0:
             axes.set_ylabel("final test accuracy (%)")
     _finish(figure, title, finals, grid[0])
@@ -120,9 +126,12 @@ def outcomes(finals, title, x, order, arms, column="optimizer", label=None, dodg
 
 
 def _category_axis(axes, order, label):
-    axes.set(xticks=range(len(order)), xticklabels=order, xlim=(-0.5, len(order) - 0.5))
+    """Places for the values of `order`; named on the panel that is the lowest of its column."""
+    names = [str(value).replace(" ", "\n", 1) for value in order]
+    axes.set(xticks=range(len(order)), xticklabels=names, xlim=(-0.5, len(order) - 0.5))
     if label:
         axes.set_xlabel(label)
+        axes.tick_params(labelbottom=True)
 
 
 def _arm(axes, arm, x, order, color, shift, label, marker, join):
@@ -136,11 +145,6 @@ def _arm(axes, arm, x, order, color, shift, label, marker, join):
         spread = 0.07 * np.linspace(-1, 1, len(started)) if len(started) > 1 else 0
         axes.plot(place + shift + spread + 0 * started, started, ls="", zorder=3, **look)
         medians.append(started.median())
-        if dead := len(runs) - len(started):
-            axes.text(
-                place + shift, -14, f"{dead}/{len(runs)}", color=color, ha="center", va="center",
-                fontsize=8.5, fontweight="bold",
-            )  # fmt: skip
     places = np.arange(len(order)) + shift
     if not join:
         axes.hlines(medians, places - 0.2, places + 0.2, color=color, alpha=0.7)
@@ -149,8 +153,19 @@ def _arm(axes, arm, x, order, color, shift, label, marker, join):
     axes.plot(places, medians, color=color, markevery=[], **line, **look)
 
 
+def _never_started(axes, arm, x, order, color, shift, height):
+    """Counts of the runs that never started, at their places on the strip."""
+    for place, value in enumerate(order):
+        runs = arm[arm[x] == value]
+        if dead := len(runs) - runs.started.sum():
+            axes.text(
+                place + 1.7 * shift, height, f"{dead}/{len(runs)}", color=color, ha="center",
+                va="center", fontsize=8.5, fontweight="bold",
+            )  # fmt: skip
+
+
 PLAIN_AND_LANGEVIN = {
-    "plain {}": (analysis.PLAIN, GREY, "o"),
+    "plain": (analysis.PLAIN, GREY, "o"),
     "Langevin {}": (analysis.LANGEVIN, None, "D"),
 }
 
@@ -170,8 +185,9 @@ def gain_by_depth(finals, title):
     rows, columns = _shape_of(pairs, "optimizer")
     depths = sorted(pairs.depth.unique())
     figure, grid = plt.subplots(
-        rows, columns, figsize=(4.6 * columns, 2.9 * rows), squeeze=False, sharex="col", sharey=True
-    )
+        rows, columns, figsize=((4.6 if columns < 3 else 3.9) * columns, 2.9 * rows), squeeze=False,
+        sharex="col", sharey=True,
+    )  # fmt: skip
     for row, column, name, panel in _grid_of(pairs, "optimizer"):
         axes = grid[row, column]
         if panel.empty:
@@ -184,7 +200,8 @@ def gain_by_depth(finals, title):
         axes.set_yscale("symlog", linthresh=1, linscale=0.7)
         axes.set_yticks([-50, -10, -1, 0, 1, 10, 50], ["-50", "-10", "-1", "0", "1", "10", "50"])
         axes.set(title=name, ylim=(-200, 90))
-        _category_axis(axes, depths, "depth (hidden layers)" if row == rows - 1 else None)
+        lowest = pairs[pairs.optimizer == panel.optimizer.iloc[0]].initializer.nunique() == row + 1
+        _category_axis(axes, depths, "depth (hidden layers)" if lowest else None)
         if column == 0:
             axes.set_ylabel("gain in test accuracy\n(points, Langevin - plain)")
     _finish(figure, title, finals)
