@@ -1,4 +1,4 @@
-"""The command line: `python -m langevin list | train | show | figures | tune | bench`."""
+"""The command line: `python -m langevin list | train | show | figures | readme | tune | bench`."""
 
 import argparse
 import sys
@@ -17,8 +17,9 @@ def main(arguments=None):
         command = commands.add_parser(name, help=text, description=text)
         command.add_argument("--profile", choices=profiles.NAMES, default="quick")
         command.add_argument("--only", nargs="+", metavar="NOTEBOOK", help="these notebooks alone")
-        command.add_argument("--seeds", type=int, metavar="N", help="the first N seeds alone")
-        command.add_argument("--workers", type=int, default=1, help="processes to train in")
+        command.add_argument("--seeds", type=_count, metavar="N", help="the first N seeds alone")
+        if name == "train":
+            command.add_argument("--workers", type=_count, default=1, help="processes to train in")
     command = commands.add_parser("figures", help="execute the notebooks, draw the figures")
     command.add_argument("--profile", choices=profiles.NAMES, help="default: by the device")
     command.add_argument("--only", nargs="+", metavar="NOTEBOOK", help="these notebooks alone")
@@ -37,6 +38,13 @@ def main(arguments=None):
         return f"{type(error).__name__}: {error}"
     except KeyboardInterrupt:
         return "Interrupted. Finished runs are kept; the same command goes on from there."
+
+
+def _count(text):
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"must be 1 or more. Received: {text}")
+    return number
 
 
 def _studies(options):
@@ -67,6 +75,7 @@ def show(options):
         print(f"{notebook}: {len(keys)} of {len(planned)} runs stored")
         if keys:
             frame = runs.frame([store.load(key) for key in keys])
+            frame = frame.drop(columns=["kernel_sd", "seconds", "compile_seconds"])
             last = frame[frame.groupby("key").epoch.transform("max") == frame.epoch]
             varied = [name for name in last if last[name].nunique() > 1 or name == "val_accuracy"]
             print(last[varied].to_string(index=False))

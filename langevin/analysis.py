@@ -25,6 +25,7 @@ OUTCOMES = [*METRICS, "diverged", "started"]
 BY_EPOCH = [*METRICS, "epoch", "seconds", "compile_seconds", "diverged", "kernel_sd"]
 PROVENANCE = ["backend", "device", "data_hash", "dataset_label"]  # must agree within a pair
 EXECUTION = ["key", "group_size"]  # may differ within a pair
+DESCRIPTIVE = ["learned"]  # an outcome that decides nothing
 NOISE = ("sigma", "langevin_layers", "noise_cap", "noise_start", "noise_stop")
 
 PLAIN = "sigma == 0"
@@ -41,7 +42,9 @@ def final(frame, last=3):
     fewer were trained; epoch 0, before training, never counts. A run is listed when it is complete
     (its last epoch is `epochs`) or diverged: marked so, or with a loss that is not finite. The
     metrics of a diverged run are NaN: no last finite value is carried forward. `started` is
-    not diverged and loss < 0.8 ln(classes). Columns that vary within a run are left out.
+    not diverged and loss < 0.8 ln(classes), by that mean; `learned`, a loss below that after any
+    epoch: a run that learned and then collapsed has not started. Columns that vary within a run
+    are left out.
     """
     _require(frame, ["key", "seed", "epochs", "classes", "epoch", "diverged", *METRICS])
     if frame.duplicated(["key", "epoch"]).any():
@@ -60,6 +63,8 @@ def final(frame, last=3):
     finals["diverged"] = (frame.diverged.astype(bool) | ~finite).groupby(frame.key).any()
     finals.loc[finals.diverged, METRICS] = np.nan
     finals["started"] = finals.loss < STARTED * np.log(finals.classes.astype(float))
+    best = frame[frame.epoch > 0].groupby("key").loss.min().reindex(finals.index)
+    finals["learned"] = best < STARTED * np.log(finals.classes.astype(float))
     complete = runs.epoch.max() >= finals.epochs
     return finals[complete | finals.diverged].reset_index()
 
@@ -77,7 +82,8 @@ def pair(finals, baseline, treatment, contrast=NOISE):
     """
     _require(finals, [*EXECUTION[:1], "seed", *PROVENANCE, *OUTCOMES])
     arms = [finals.query(c) if isinstance(c, str) else finals[c] for c in (baseline, treatment)]
-    apart = [c for c in finals if c in contrast or c in PROVENANCE + EXECUTION + OUTCOMES]
+    known = [*contrast, *PROVENANCE, *EXECUTION, *OUTCOMES, *DESCRIPTIVE]
+    apart = [c for c in finals if c in known]
     settings = list(finals.columns.difference([*apart, "seed"], sort=False))
     if shared := set(arms[0].key) & set(arms[1].key):
         raise ValueError(f"expected two separate selections, received {len(shared)} runs in both")
@@ -347,8 +353,10 @@ def claim_3(finals, setting, everywhere=LANGEVIN, deepest=DEEPEST, shallowest=SH
     elif not enough_a:
         verdict = NOT_DECIDED, _too_few(a)
     else:
-        verdict = NOT_DECIDED, ("not shown better than the shallowest layers" if not better else
-                                "against all layers, more than 1 point may be lost")
+        verdict = NOT_DECIDED, (
+            f"not shown better than the shallowest layers: started {b.started_1} against "
+            f"{b.started_0} of {b.n}, p = {b.started_p:.2g}" if not better else
+            "against all layers, more than 1 point may be lost")
     rows = _rows(a, "deepest 30 % - all layers") + _rows(b, "deepest 30 % - shallowest 30 %")
     p_claim = np.maximum(_directed(gains_a, -NOT_WORSE, "greater"), np.fmin(p_more, p_up))
     return _claim("C3", setting, rows, verdict, p_claim, primary=2)

@@ -1,8 +1,8 @@
 """The figures: seaborn's tools in one style, drawn from frames and never from a training.
 
 An optimizer has one colour everywhere (Okabe and Ito's, safe for the colour-blind); its plain
-counterpart is grey.  Every seed is a point or a thin line; runs that never started stand apart,
-counted, and in no mean.
+counterpart is grey.  Every seed is a point or a thin line; runs that are not trained at the end
+stand apart, counted, and in no mean.
 """
 
 from pathlib import Path
@@ -51,8 +51,10 @@ def _finish(figure, title, frame, axes=()):
         handles, labels = each.get_legend_handles_labels()
         entries |= dict(zip(labels, handles))
     one = frame.iloc[0]
-    seeds, epochs = frame.seed.nunique(), one.epochs
-    seen = f"{one.dataset_label}, {seeds} seeds, {epochs} epochs; {one.backend} on {one.device}"
+    settings = ["model", "depth", "optimizer", "initializer", "learning_rate", *analysis.NOISE]
+    seeds = frame.groupby(settings, dropna=False).seed.nunique()
+    seeds = " to ".join(map(str, sorted({seeds.min(), seeds.max()})))
+    seen = f"{one.dataset_label}, {seeds} seeds, {one.epochs} epochs; {one.backend} on {one.device}"
     figure.suptitle(title, x=0.01, ha="left", fontsize=13, fontweight="bold")
     legend = figure.legend(
         entries.values(), entries, loc="outside lower left", ncols=max(1, len(entries)),
@@ -80,8 +82,8 @@ def _shape_of(frame, column):
 def outcomes(finals, title, x, order, arms, column="optimizer", label=None, dodge=0.13):
     """Final test accuracy of every run, by a setting: the outcome of an experiment at a glance.
 
-    Runs that never started stand on a strip below the axis, as counts. Medians of those that
-    started are joined where two arms stand side by side, and bars where an arm is a place.
+    Runs that are not trained at the end stand on a strip below the axis, as counts. Medians of the
+    others are joined where two arms stand side by side, and bars where an arm is a place.
 
     Args:
         finals: a row a run, from `analysis.final`.
@@ -113,9 +115,10 @@ def outcomes(finals, title, x, order, arms, column="optimizer", label=None, dodg
             text = arm.format(NAMES[optimizer])
             color = color or COLORS[optimizer]
             _arm(axes, panel.query(query), x, order, color, shift, text, marker, join=dodge > 0)
-            _never_started(axes, panel.query(query), x, order, color, shift, bottom - 0.75 * strip)
+            _not_trained(axes, panel.query(query), x, order, color, shift, bottom - 0.75 * strip)
         axes.axhspan(bottom - strip, bottom, color="0.94", zorder=0)
-        axes.text(-0.45, bottom - 0.1 * strip, "never started:", color=GREY, fontsize=8, va="top")
+        text = "not trained at the end:"
+        axes.text(-0.45, bottom - 0.1 * strip, text, color=GREY, fontsize=8, va="top")
         axes.set(title=name, ylim=(bottom - strip, 101), yticks=np.arange(bottom, 101, 20))
         lowest = finals[finals[column] == panel[column].iloc[0]].initializer.nunique() == row + 1
         _category_axis(axes, order, label or x if lowest else None)
@@ -153,8 +156,8 @@ def _arm(axes, arm, x, order, color, shift, label, marker, join):
     axes.plot(places, medians, color=color, markevery=[], **line, **look)
 
 
-def _never_started(axes, arm, x, order, color, shift, height):
-    """Counts of the runs that never started, at their places on the strip."""
+def _not_trained(axes, arm, x, order, color, shift, height):
+    """Counts of the runs that are not trained at the end, at their places on the strip."""
     for place, value in enumerate(order):
         runs = arm[arm[x] == value]
         if dead := len(runs) - runs.started.sum():

@@ -70,11 +70,13 @@ def headline(finals):
 
 
 def _outcome(arm):
-    """How many runs of an arm started, and how far those got."""
-    started = arm[arm.started]
-    text = f"starts in {len(started)} of {len(arm)} runs"
+    """How many runs of an arm end trained, how far those got, and how many had learned in vain."""
+    started, collapsed = arm[arm.started], (arm.learned & ~arm.started).sum()
+    text = f"{len(started)} of {len(arm)} runs end trained"
     if len(started):
-        text += f" and then reaches {100 * started.val_accuracy.median():.1f} % (median)"
+        text += f", at {100 * started.val_accuracy.median():.1f} % (median)"
+    if collapsed:
+        text += f", {collapsed} learned and then collapsed"
     return text
 
 
