@@ -63,16 +63,22 @@ def _finish(figure, title, frame, axes=()):
     legend.get_title().set(color=GREY, fontsize=9)
 
 
-def _grid_of(frame, column):
-    """The panels: a row an initializer, a column a value of `column`, with their titles."""
+def _panels(grid, frame, column):
+    """The panels that have runs, a row an initializer, a column a value of `column`: for each its
+    axes, entitled, its runs, and whether it is the lowest of its column.  The others are hidden."""
     rows = [name for name in INITIALIZERS if name in set(frame.initializer)]
     order = list(COLORS) if column == "optimizer" else sorted(frame[column].unique())
     columns = [value for value in order if value in set(frame[column])]
     for row, initializer in enumerate(rows):
         for place, value in enumerate(columns):
             name = NAMES[value] if column == "optimizer" else f"{column} {value}"
-            panel = frame[(frame.initializer == initializer) & (frame[column] == value)]
-            yield row, place, f"{name}, {INITIALIZERS[initializer]}", panel
+            here = frame[frame[column] == value]
+            axes, panel = grid[row, place], here[here.initializer == initializer]
+            if panel.empty:
+                axes.set_visible(False)
+                continue
+            axes.set_title(f"{name}, {INITIALIZERS[initializer]}")
+            yield axes, panel, initializer == [r for r in rows if r in set(here.initializer)][-1]
 
 
 def _shape_of(frame, column):
@@ -105,25 +111,21 @@ def outcomes(finals, title, x, order, arms, column="optimizer", label=None, dodg
     least = 100 * finals[finals.started].val_accuracy.min()
     bottom = 20 * np.floor(np.nan_to_num(min(least, 80)) / 20)
     strip = 0.18 * (100 - bottom)
-    for row, place, name, panel in _grid_of(finals, column):
-        axes = grid[row, place]
-        if panel.empty:
-            axes.set_visible(False)
-            continue
+    for axes, panel, lowest in _panels(grid, finals, column):
         for shift, (arm, (query, color, marker)) in zip(shifts, arms.items()):
             optimizer = panel.optimizer.iloc[0]
             text = arm.format(NAMES[optimizer])
             color = color or COLORS[optimizer]
-            _arm(axes, panel.query(query), x, order, color, shift, text, marker, join=dodge > 0)
-            _not_trained(axes, panel.query(query), x, order, color, shift, bottom - 0.75 * strip)
+            runs = panel.query(query)
+            _arm(axes, runs, x, order, color, shift, text, marker, join=dodge > 0)
+            _not_trained(axes, runs, x, order, color, shift, bottom - 0.75 * strip)
         axes.axhspan(bottom - strip, bottom, color="0.94", zorder=0)
         text = "not trained at the end:"
         axes.text(-0.45, bottom - 0.1 * strip, text, color=GREY, fontsize=8, va="top")
-        axes.set(title=name, ylim=(bottom - strip, 101), yticks=np.arange(bottom, 101, 20))
-        lowest = finals[finals[column] == panel[column].iloc[0]].initializer.nunique() == row + 1
+        axes.set(ylim=(bottom - strip, 101), yticks=np.arange(bottom, 101, 20))
         _category_axis(axes, order, label or x if lowest else None)
-        if place == 0:
-            axes.set_ylabel("final test accuracy (%)")
+    for axes in grid[:, 0]:
+        axes.set_ylabel("final test accuracy (%)")
     _finish(figure, title, finals, grid[0])
     return figure
 
@@ -191,22 +193,17 @@ def gain_by_depth(finals, title):
         rows, columns, figsize=((4.6 if columns < 3 else 3.9) * columns, 2.9 * rows), squeeze=False,
         sharex="col", sharey=True,
     )  # fmt: skip
-    for row, column, name, panel in _grid_of(pairs, "optimizer"):
-        axes = grid[row, column]
-        if panel.empty:
-            axes.set_visible(False)
-            continue
+    for axes, panel, lowest in _panels(grid, pairs, "optimizer"):
         for place, depth in enumerate(depths):
             if len(here := panel[panel.depth == depth]):
                 _gain_at(axes, place, here, COLORS[panel.optimizer.iloc[0]])
         axes.axhline(0, color="black", lw=0.8)
         axes.set_yscale("symlog", linthresh=1, linscale=0.7)
         axes.set_yticks([-50, -10, -1, 0, 1, 10, 50], ["-50", "-10", "-1", "0", "1", "10", "50"])
-        axes.set(title=name, ylim=(-200, 90))
-        lowest = pairs[pairs.optimizer == panel.optimizer.iloc[0]].initializer.nunique() == row + 1
+        axes.set(ylim=(-200, 90))
         _category_axis(axes, depths, "depth (hidden layers)" if lowest else None)
-        if column == 0:
-            axes.set_ylabel("gain in test accuracy\n(points, Langevin - plain)")
+    for axes in grid[:, 0]:
+        axes.set_ylabel("gain in test accuracy\n(points, Langevin - plain)")
     _finish(figure, title, finals)
     return figure
 

@@ -17,11 +17,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from langevin import augmentation, models, noise, optimizers, placement
 from langevin.store import root
-
-# The training loss is measured on these first training images, the same for every run.
-MEASURED_IMAGES = 10_000
-# Images a forward pass while measuring: bounds the memory of convolutional models.
-MEASURED_AT_ONCE = 2_000
+from langevin.training import MEASURED_AT_ONCE, MEASURED_IMAGES
 
 # Runs in a group at most, and bytes that a group may take.
 MOST_TOGETHER = {"cpu": 8, "gpu": 32}
@@ -116,7 +112,8 @@ class Program:
     def start(self, runs):
         """Weights from each run's seed and initializer, blank slots, the run's noise."""
         blank = [v.numpy() for v in self.slots]
-        fresh = [self._fresh_model(run) for run in runs]
+        made = {run: self._fresh_model(run) for run in dict.fromkeys(runs)}  # padding repeats one
+        fresh = [made[run] for run in runs]
         flat = [[v.numpy().ravel() for v in model.trainable_variables] for model in fresh]
         others = [[v.numpy() for v in model.non_trainable_variables] for model in fresh]
         weights = np.stack([np.concatenate(parts) for parts in flat])

@@ -8,11 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from langevin import augmentation, models, optimizers, placement
-
-# The training loss is measured on these first training images, the same for every run.
-MEASURED_IMAGES = 10_000
-# Images a forward pass while measuring: bounds the memory of convolutional models.
-MEASURED_AT_ONCE = 2_000
+from langevin.training import MEASURED_AT_ONCE, MEASURED_IMAGES
 
 
 def group_size(run, dataset):

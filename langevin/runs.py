@@ -260,12 +260,9 @@ def digest(text):
 @functools.lru_cache
 def group_size(program):
     """How many runs of this program are trained together."""
-    return training.group_size(program, dataset_of(program)) if _groups() else 1
-
-
-def _groups():
-    # On TensorFlow the answer is known without the data, which recorded runs can do without.
-    return keras.backend.backend() == "jax"
+    if keras.backend.backend() == "tensorflow":
+        return 1  # known without the data, which recorded runs can do without
+    return training.group_size(program, dataset_of(program))
 
 
 def device():

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import fcntl
+import functools
 import itertools
 import math
 import multiprocessing
@@ -16,6 +17,7 @@ from langevin import models
 from langevin.datasets import DataUnavailable
 from langevin.runs import data_facts, dataset_of, device, frame, group_size, key_of, records
 from langevin.store import Store, root
+from langevin.training import MEASURED_IMAGES
 
 # Runs that one process trains with one compiled program before others may help, at least a group.
 UNIT = 5
@@ -102,17 +104,24 @@ def estimate(runs, count):
     """
     seconds = 0.0
     for unit in _units(runs):
+        network = dataclasses.replace(unit[0].program(), optimizer="adam", sigma=0.0)
         try:
-            dataset = dataset_of(unit[0])
+            operations = sum(run.epochs for run in unit) * _operations(network)
         except DataUnavailable:
             return math.nan
-        model = models.build(unit[0], dataset.x_train.shape[1:], dataset.classes)
-        passes = 3 * len(dataset.x_train) + min(len(dataset.x_train), 10_000) + len(dataset.x_test)
-        epochs = sum(run.epochs for run in unit)
-        operations = epochs * passes * 2 * models.multiplications(model)
-        speed = CPU_SPEED / SLOWER.get(unit[0].model, 1.0)
+        speed = CPU_SPEED / SLOWER.get(network.model, 1.0)
         seconds += COMPILE_SECONDS + operations / speed
     return seconds / count
+
+
+@functools.lru_cache
+def _operations(run):
+    """Multiplications and additions of an epoch, with its measuring."""
+    dataset = dataset_of(run)
+    model = models.build(run, dataset.x_train.shape[1:], dataset.classes)
+    images = len(dataset.x_train)
+    passes = 3 * images + min(images, MEASURED_IMAGES) + len(dataset.x_test)
+    return passes * 2 * models.multiplications(model)
 
 
 def _train_missing(missing, store, pool, bar):

@@ -14,14 +14,13 @@ for the input pipeline to be built and whose last ends with the epoch, those bet
 import dataclasses
 import functools
 import gc
-import importlib
 import time
 
 import keras
 import numpy as np
 from keras import ops
 
-from langevin import datasets, models, optimizers, runs
+from langevin import datasets, models, optimizers, runs, training
 
 OURS, FIT = "our loop", "model.fit"
 # Noise in the order of the table, as settings of a run; Keras's own optimizer has none to set.
@@ -90,12 +89,11 @@ class Setting:
     @functools.cached_property
     def evaluated(self):
         """The images that `Program.measure` measures, as one set for `model.fit`."""
-        module = _program_module()
-        parts = [part[: module.MEASURED_IMAGES] for part in self.scaled]
+        parts = [part[: training.MEASURED_IMAGES] for part in self.scaled]
         test = _tensors(self.dataset.x_test, self.dataset.y_test)
         return {
             "validation_data": tuple(ops.concatenate(pair) for pair in zip(parts, test)),
-            "validation_batch_size": module.MEASURED_AT_ONCE,
+            "validation_batch_size": training.MEASURED_AT_ONCE,
         }
 
     @functools.cached_property
@@ -112,10 +110,6 @@ class Setting:
 
 def _tensors(images, labels):
     return ops.convert_to_tensor(images.astype("float32") / 255), ops.convert_to_tensor(labels)
-
-
-def _program_module():
-    return importlib.import_module(f"langevin.program_{keras.backend.backend()}")
 
 
 def mnist_or_its_size():
@@ -148,13 +142,13 @@ class OurLoop:
         self.steps, self.passes = setting.steps_of(variant), 0
         self.rates = np.full((1, self.steps), run.learning_rate, "float32")
         self.sigmas = np.full((1, self.steps), run.sigma, "float32")
-        self.program = _program_module().Program(run.program(), setting.dataset)
+        self.program = training.backend().Program(run.program(), setting.dataset)
         self.program.start([run])
 
     def __call__(self):
         self.passes += 1
         begun = time.perf_counter()
-        order = np.random.default_rng([0, self.passes]).permutation(self.images).astype("int32")
+        order = training.order(0, self.passes, self.images)
         self.program.epoch(order[np.newaxis], self.rates, self.sigmas)
         if self.evaluates:
             self.program.measure()

@@ -21,6 +21,10 @@ import numpy as np
 from langevin import augmentation, schedules
 
 CHECKPOINT_SECONDS = 60.0
+# The training loss is measured on these first training images, the same for every run.
+MEASURED_IMAGES = 10_000
+# Images a forward pass while measuring: bounds the memory of convolutional models.
+MEASURED_AT_ONCE = 2_000
 
 
 def fit(runs, dataset, checkpoint=None, progress=None):
@@ -66,7 +70,7 @@ def fit(runs, dataset, checkpoint=None, progress=None):
         if all(history[-1]["diverged"] for history in histories):
             break
         begun = time.perf_counter()
-        orders = np.stack([_order(run.seed, epoch, images) for run in group])
+        orders = np.stack([order(run.seed, epoch, images) for run in group])
         now = slice((epoch - 1) * steps, epoch * steps)
         program.epoch(orders, rates[:, now], sigmas[:, now], moves=_moves(group, epoch, images))
         _note(histories, epoch, program, dataset, begun)
@@ -85,7 +89,7 @@ def _schedule(run, steps):
     return schedules.values(run.schedule, run.learning_rate, run.sigma, steps, window)
 
 
-def _order(seed, epoch, images):
+def order(seed, epoch, images):
     return np.random.default_rng([seed, epoch]).permutation(images).astype("int32")
 
 
@@ -99,17 +103,23 @@ def _moves(group, epoch, images):
 def group_size(run, dataset):
     """How many runs like this are trained as one program: on JAX as many as memory and the device
     make use of, a power of two; 1 on TensorFlow."""
-    return _backend().group_size(run, dataset)
+    return _group_size(run.program(), dataset)
 
 
-def _backend():
+@functools.lru_cache
+def _group_size(run, dataset):
+    return backend().group_size(run, dataset)
+
+
+def backend():
+    """The module of the compiled part for Keras's present backend."""
     return importlib.import_module(f"langevin.program_{keras.backend.backend()}")
 
 
 # Two: neighbours in a sweep often alternate between a plain and a Langevin program.
 @functools.lru_cache(maxsize=2)
 def _program(run, dataset, size):
-    return _backend().Program(run, dataset, size)
+    return backend().Program(run, dataset, size)
 
 
 def _note(histories, epoch, program, dataset, begun, compile_seconds=0.0):

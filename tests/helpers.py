@@ -6,6 +6,7 @@ Kolmogorov-Smirnov p-value must exceed 5.7e-7, the two-sided tail beyond five.
 """
 
 import functools
+import itertools
 import os
 import pathlib
 import subprocess
@@ -234,11 +235,22 @@ def keras_weights_after(run, data, steps, optimizer):
     variables, batch after batch."""
     model = models.build(run, data.x_train.shape[1:], data.classes)
     model.compile(optimizer, keras.losses.SparseCategoricalCrossentropy(from_logits=True))
-    order = training._order(run.seed, 1, len(data.x_train))
+    order = training.order(run.seed, 1, len(data.x_train))
     for step in range(steps):
         batch = order[step * run.batch_size : (step + 1) * run.batch_size]
         model.train_on_batch(data.x_train[batch].astype("float32") / 255, data.y_train[batch])
     return np.concatenate([v.numpy().ravel() for v in model.trainable_variables])
+
+
+def interrupt_at(count):
+    """A function that interrupts, as Ctrl-C does, when it is called for the `count`th time."""
+    calls = itertools.count(1)
+
+    def progress():
+        if next(calls) == count:
+            raise KeyboardInterrupt
+
+    return progress
 
 
 # Checks

@@ -37,7 +37,7 @@ def started(run, data=None):
 def train(program, run, steps):
     """Some steps of the run's first epoch."""
     images = len(program.dataset.x_train)
-    order = training._order(run.seed, 1, images)[np.newaxis]
+    order = training.order(run.seed, 1, images)[np.newaxis]
     shape = 1, images // run.batch_size
     rates, sigmas = (np.full(shape, value, "float32") for value in (run.learning_rate, run.sigma))
     program.epoch(order, rates, sigmas, training._moves([run], 1, images), steps)
@@ -85,7 +85,7 @@ def test_the_loop_makes_the_steps_of_model_fit_on_every_kind_of_network(settings
 
 def test_augmented_images_are_what_is_trained_on_and_not_what_is_measured():
     run, data = dataclasses.replace(RUN, augment=True), dataset()
-    order = training._order(run.seed, 1, len(data.x_train))
+    order = training.order(run.seed, 1, len(data.x_train))
     moves = augmentation.draw(run.seed, 1, len(order))
     moved = np.empty_like(data.x_train)
     moved[order] = augmentation.apply(data.x_train[order], moves)
@@ -148,15 +148,9 @@ def test_one_trace_serves_runs_that_differ_in_data():
 def test_a_run_goes_on_from_its_checkpoint_to_the_bit(run, tmp_path, monkeypatch):
     whole = fit(run)
     monkeypatch.setattr(training, "CHECKPOINT_SECONDS", 0.0)
-    path, done = tmp_path / "deep" / "run.npz", []
-
-    def stop_in_the_third_epoch():
-        done.append(1)
-        if len(done) == 3:
-            raise KeyboardInterrupt
-
+    path = tmp_path / "deep" / "run.npz"
     with pytest.raises(KeyboardInterrupt):
-        fit(run, checkpoint=path, progress=stop_in_the_third_epoch)
+        fit(run, checkpoint=path, progress=helpers.interrupt_at(3))
     fit(dataclasses.replace(run, seed=9))  # the program is used by another run meanwhile
     assert fit(run, checkpoint=path) == whole
     assert not list(path.parent.iterdir())

@@ -39,7 +39,7 @@ def weights_after(group, steps, size):
     padded = [*group, *[group[0]] * (size - len(group))]
     program.start(padded)
     many = len(dataset().x_train) // RUN.batch_size
-    orders = np.stack([training._order(run.seed, 1, len(dataset().x_train)) for run in padded])
+    orders = np.stack([training.order(run.seed, 1, len(dataset().x_train)) for run in padded])
     plans = [training._schedule(run, run.epochs * many) for run in padded]
     rates, sigmas = (np.stack(each)[:, :many].copy() for each in zip(*plans))
     rates[:, steps:] = 0.0  # no step: neither drift nor noise
@@ -89,7 +89,7 @@ def test_augmented_images_are_what_is_trained_on():
     group = [dataclasses.replace(run, augment=True) for run in GROUP[:2]]
     images = dataset().x_train
     for run, ours in zip(group, weights_after(group, 2, 2)):
-        order = training._order(run.seed, 1, len(images))
+        order = training.order(run.seed, 1, len(images))
         moved = np.empty_like(images)
         moved[order] = augmentation.apply(images[order], training._moves([run], 1, len(order))[0])
         data = dataclasses.replace(dataset(), x_train=moved)
@@ -109,15 +109,9 @@ def test_a_run_that_diverges_leaves_its_companions_alone():
 def test_a_group_goes_on_from_its_checkpoint_to_the_bit(tmp_path, monkeypatch):
     whole = fit(GROUP)
     monkeypatch.setattr(training, "CHECKPOINT_SECONDS", 0.0)
-    path, done = tmp_path / "group.npz", []
-
-    def stop_in_the_second_epoch():
-        done.append(1)
-        if len(done) == 2:
-            raise KeyboardInterrupt
-
+    path = tmp_path / "group.npz"
     with pytest.raises(KeyboardInterrupt):
-        fit(GROUP, checkpoint=path, progress=stop_in_the_second_epoch)
+        fit(GROUP, checkpoint=path, progress=helpers.interrupt_at(2))
     fit([dataclasses.replace(RUN, seed=9)])  # the program is used by another group meanwhile
     assert fit(GROUP, checkpoint=path) == whole
     assert not list(tmp_path.iterdir())
