@@ -89,9 +89,9 @@ def figures(options):
 
 
 def readme(options):
-    from langevin import report
+    from langevin import readme
 
-    report.write_readme()
+    readme.write()
 
 
 def tune(options):

@@ -5,7 +5,7 @@ import sys
 import time
 from pathlib import Path
 
-from langevin import profiles, runs
+from langevin import profiles, runs, sweeps
 from langevin.store import root
 
 
@@ -20,7 +20,8 @@ def choose_profile(named=None):
 
 
 def figures(profile=None, only=None, fresh=False):
-    """Execute notebooks by papermill; the executed copies are kept in build/<profile>.
+    """Train what the notebooks need, then execute them by papermill, which finds it stored; the
+    executed copies are kept in build/<profile>.
 
     Args:
         profile: `smoke`, `quick` or `paper`; None chooses by the device.
@@ -29,6 +30,9 @@ def figures(profile=None, only=None, fresh=False):
 
     Returns: True if every notebook came to its end.
     """
+    # The notebooks' kernels share a GPU with this process: none takes all its memory at once.
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
     profile, why = choose_profile(profile)
     names = profiles.notebooks(profile, only)
     print(f"Profile {profile}: {why}. Notebooks: {', '.join(names)}.", flush=True)
@@ -41,6 +45,8 @@ def figures(profile=None, only=None, fresh=False):
     if runs.device() == "cpu":
         os.environ.setdefault("LANGEVIN_WORKERS", str(os.cpu_count()))
     begun, failed = time.time(), []
+    if train:
+        _train(profile, plan)
     for name, parameters in plan.items():
         if not _execute(profile, name, parameters):
             failed.append(name)
@@ -69,6 +75,19 @@ def _parameters(profile, name, train):
     for run in runs.grid(given.get("runs", [])) if train else ():
         runs.dataset_of(run)  # what must be trained needs its data: say so now
     return given
+
+
+def _train(profile, plan):
+    """Train all notebooks' runs as one sweep where they share a store: no process waits for a
+    notebook to be drawn, and a program that several notebooks need is compiled once."""
+    studies = {}
+    for name, parameters in plan.items():
+        store = profiles.store(profile, name)
+        needed = studies.setdefault(store.folder, (store, {}))[1]
+        needed |= dict.fromkeys(runs.grid(parameters.get("runs", [])))
+    for store, needed in studies.values():
+        if needed:
+            sweeps.sweep(needed, store)
 
 
 def _execute(profile, name, parameters):

@@ -70,6 +70,8 @@ class Run:
         langevin_layers: as for the optimizers, without predicates, or "shallowest 30 %".
         noise_cap: upper bound of P inside the noise.
         noise_start, noise_stop: the noise's window, in fractions of all steps.
+        noise_bias_correction: whether P inside L-Adam's noise carries Adam's correction of m, as
+            published; only its "paper" variant can do without.
         schedule: "drop", "inverse" or "constant"; see `langevin.schedules.values`.
         initializer: name of a Keras initializer, for every kernel.
         epochs, batch_size, seed: whole numbers.
@@ -111,6 +113,7 @@ class Run:
     )
     noise_start: float = _number(0.0, "in [0, 1]", lambda value: 0 <= value <= 1)
     noise_stop: float = _number(1.0, "in [0, 1]", lambda value: 0 <= value <= 1)
+    noise_bias_correction: bool = _setting(True, bool, "true or false")
     schedule: str = _one_of("drop", schedules.NAMES)
     initializer: str = _setting(
         "glorot_uniform", str, "the name of a Keras initializer",
@@ -137,8 +140,14 @@ class Run:
         self._set(langevin_layers=tuple(layers) if isinstance(layers, list) else layers)
         if layers == 1:
             self._set(langevin_layers=None)
+        if not self.noise_bias_correction and (self.optimizer, self.variant) != ("adam", "paper"):
+            raise ValueError(
+                "`noise_bias_correction` must be true but for optimizer 'adam' in variant 'paper'. "
+                f"Received: False with optimizer {self.optimizer!r}, variant {self.variant!r}"
+            )
         if self.sigma == 0:
             self._set(langevin_layers=None, noise_cap=None, noise_start=0.0, noise_stop=1.0)
+            self._set(noise_bias_correction=True)
         for name in ("learning_rate", "sigma", "noise_start", "noise_stop"):
             self._set(**{name: float(getattr(self, name))})
 
@@ -170,6 +179,7 @@ class Run:
         same = dataclasses.replace(
             self, seed=0, epochs=1, initializer="glorot_uniform", learning_rate=1.0,
             schedule="constant", sigma=float(self.sigma > 0), noise_start=0.0, noise_stop=1.0,
+            noise_bias_correction=True,
         )  # fmt: skip
         if keras.backend.backend() == "jax":  # there the noise's place is data, or that it is none
             same = dataclasses.replace(same, sigma=1.0, langevin_layers=None)

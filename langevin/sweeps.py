@@ -20,7 +20,7 @@ from langevin.store import Store, root
 from langevin.training import MEASURED_IMAGES
 
 # Runs that one process trains with one compiled program before others may help, at least a group.
-UNIT = 5
+UNIT = 6
 # For the estimate of time alone: operations a second of a CPU's core, and a program's compilation.
 # Batch normalization waits for memory, the more so the fewer channels a convolution makes.
 CPU_SPEED, COMPILE_SECONDS = 40e9, 5.0
@@ -72,11 +72,14 @@ def _summary(runs):
     for run, missing in seeds.items():
         text = f"  {run.model}-{run.depth} {run.optimizer}, {run.initializer}"
         text += f", lr {run.learning_rate:g}"
+        text += ", Keras's update" if run.variant == "keras" else ""
+        text += f", epsilon {run.epsilon:g}" if run.epsilon else ""
         if run.sigma:
             text += f", sigma {run.sigma:g} on {run.layers_text()} layers"
             text += f", P <= {run.noise_cap:g}" if run.noise_cap else ""
             if (run.noise_start, run.noise_stop) != (0, 1):
                 text += f", in steps {100 * run.noise_start:g} to {100 * run.noise_stop:g} %"
+            text += "" if run.noise_bias_correction else ", without bias correction"
         lines.append(f"{text}: {len(missing)} seeds of {run.epochs} epochs")
     text = f"Not recorded, and left out, about {hours:.1f} hours of one core:\n"
     return text + "\n".join(lines)

@@ -25,6 +25,8 @@ CHECKPOINT_SECONDS = 60.0
 MEASURED_IMAGES = 10_000
 # Images a forward pass while measuring: bounds the memory of convolutional models.
 MEASURED_AT_ONCE = 2_000
+# Keras's default of Adam, which no run changes.
+BETA_1 = 0.9
 
 
 def fit(runs, dataset, checkpoint=None, progress=None):
@@ -86,7 +88,11 @@ def fit(runs, dataset, checkpoint=None, progress=None):
 
 def _schedule(run, steps):
     window = run.noise_start, run.noise_stop
-    return schedules.values(run.schedule, run.learning_rate, run.sigma, steps, window)
+    rates, sigmas = schedules.values(run.schedule, run.learning_rate, run.sigma, steps, window)
+    if not run.noise_bias_correction:
+        # sqrt(P) in the noise holds 1 / sqrt(1 - beta_1^t): so sigma can take it out again.
+        sigmas *= np.sqrt(1 - BETA_1 ** np.arange(1, steps + 1), dtype="float32")
+    return rates, sigmas
 
 
 def order(seed, epoch, images):
