@@ -63,8 +63,9 @@ def _finish(figure, title, frame, axes=()):
     settings += ["variant", "epsilon", *analysis.NOISE]
     seeds = frame.groupby(settings, dropna=False).seed.nunique()
     seeds = " to ".join(map(str, sorted({seeds.min(), seeds.max()})))
+    seeds += " seed" if seeds == "1" else " seeds"
     data = " and ".join(frame.dataset_label.unique())
-    seen = f"{data}, {seeds} seeds, {one.epochs} epochs; {one.backend} on {one.device}"
+    seen = f"{data}, {seeds}, {one.epochs} epochs; {one.backend} on {one.device}"
     figure.suptitle(title, x=0.01, ha="left", fontsize=13, fontweight="bold")
     legend = figure.legend(
         entries.values(), entries, loc="outside lower left", ncols=max(1, len(entries)),
@@ -151,7 +152,7 @@ def outcomes(
 
 def _category_axis(axes, order, label):
     """Places for the values of `order`; named on the panel that is the lowest of its column."""
-    names = [str(value).replace(" ", "\n", 1) for value in order]
+    names = [name if "\n" in name else name.replace(" ", "\n", 1) for name in map(str, order)]
     axes.set(xticks=range(len(order)), xticklabels=names, xlim=(-0.5, len(order) - 0.5))
     if label:
         axes.set_xlabel(label)
@@ -348,11 +349,13 @@ def heat(finals, title):
         for y, x in np.argwhere(cells.accuracy.isna().to_numpy()):  # left empty by seaborn
             axes.text(x + 0.5, y + 0.5, cells.text.iloc[y, x], fontsize=8, ha="center", va="center")
         axes.set(xlabel="sigma", ylabel="", facecolor="0.9")
+        axes.set_title(axes.get_title().split(" (")[0].replace(", ", "\n"))
+        axes.grid(False)
         axes.set_xticklabels([f"{value:g}" for value in cells.accuracy.columns], rotation=0)
         axes.set_yticklabels([f"{value:g}" for value in cells.index], rotation=0)
     for axes in grid[:, 0]:
         axes.set_ylabel("learning rate")
-    figure.colorbar(grid[0, 0].collections[0], ax=grid, label="final test accuracy (%)")
+    figure.colorbar(grid[0, 0].collections[0], ax=grid, label="test accuracy (%)")
     _finish(figure, title, finals)
     return figure
 

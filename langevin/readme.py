@@ -1,6 +1,5 @@
 """`make readme`: what the README says of the recorded runs, computed from them."""
 
-import math
 import re
 
 import nbformat
@@ -51,9 +50,7 @@ def _recorded(notebook):
 
 
 def _about(planned, cores, unit, name):
-    """The time that runs take, in words: an estimate, for which their data must be at hand."""
-    time = sweeps.estimate(planned, cores) / unit
-    return f"{len(planned)} runs" if math.isnan(time) else f"about {time:.1f} {name}"
+    return f"about {sweeps.estimate(planned, cores) / unit:.1f} {name}"
 
 
 def write():

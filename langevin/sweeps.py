@@ -5,7 +5,6 @@ import dataclasses
 import fcntl
 import functools
 import itertools
-import math
 import multiprocessing
 import os
 from concurrent import futures
@@ -14,7 +13,7 @@ import keras
 from tqdm import auto, std
 
 from langevin import models
-from langevin.datasets import DataUnavailable
+from langevin.datasets import SIZES
 from langevin.runs import data_facts, dataset_of, device, frame, group_size, key_of, records
 from langevin.store import Store, root
 from langevin.training import MEASURED_IMAGES
@@ -100,18 +99,14 @@ def _announcement(runs, missing, count, train):
 
 
 def estimate(runs, count):
-    """Seconds that the runs take in so many processes, by their arithmetic, within a factor of 2;
-    NaN where their data cannot be had.
+    """Seconds that the runs take in so many processes, by their arithmetic, within a factor of 2.
 
     A training step costs three forward passes; every epoch measures two sets of images.
     """
     seconds = 0.0
     for unit in _units(runs):
         network = dataclasses.replace(unit[0].program(), optimizer="adam", sigma=0.0)
-        try:
-            operations = sum(run.epochs for run in unit) * _operations(network)
-        except DataUnavailable:
-            return math.nan
+        operations = sum(run.epochs for run in unit) * _operations(network)
         speed = CPU_SPEED / SLOWER.get(network.model, 1.0)
         seconds += COMPILE_SECONDS + operations / speed
     return seconds / count
@@ -120,10 +115,16 @@ def estimate(runs, count):
 @functools.lru_cache
 def _operations(run):
     """Multiplications and additions of an epoch, with its measuring."""
-    dataset = dataset_of(run)
-    model = models.build(run, dataset.x_train.shape[1:], dataset.classes)
-    images = len(dataset.x_train)
-    passes = 3 * images + min(images, MEASURED_IMAGES) + len(dataset.x_test)
+    if run.dataset in SIZES:  # known without the data
+        images, tested, (*sides, channels), classes = SIZES[run.dataset]
+        images = min(images, run.train_size or images)
+        shape = (*(max(side, models.LEAST_SIDE.get(run.model, 1)) for side in sides), channels)
+    else:
+        data = dataset_of(run)
+        images, tested, shape = len(data.x_train), len(data.x_test), data.x_train.shape[1:]
+        classes = data.classes
+    model = models.build(run, shape, classes)
+    passes = 3 * images + min(images, MEASURED_IMAGES) + tested
     return passes * 2 * models.multiplications(model)
 
 
