@@ -1,11 +1,13 @@
 """`make figures`: execute the notebooks with a profile's parameters, and say what came of it."""
 
+import ast
 import os
 import sys
 import time
 from pathlib import Path
 
 from langevin import profiles, runs
+from langevin.checks import check_known, is_number, received
 from langevin.store import root
 
 
@@ -61,14 +63,31 @@ def _parameters(profile, name, train):
         given["runs"] = profiles.available(profile, given["runs"])
     own = {"profile": profile, "train": train}
     given |= {parameter: value for parameter, value in own.items() if parameter in expected}
-    if unknown := sorted(set(given) - set(expected)):
-        raise ValueError(
-            f"{profile}.yaml gives {name} the parameters {unknown}, which {path.name} does not "
-            f"have. It has: {sorted(expected)}"
-        )
+    check_known(given, sorted(expected), f"{profile}.yaml: {path.name}")
+    for parameter, value in given.items():
+        default = ast.literal_eval(expected[parameter]["default"])
+        _check_like(f"{profile}.yaml: {name}: `{parameter}`", value, default)
     for run in runs.grid(given.get("runs", [])) if train else ():
         runs.dataset_of(run)  # what must be trained needs its data: say so now
     return given
+
+
+def _check_like(where, value, default):
+    """ValueError unless a value is of its default's kind, and positive where that is."""
+    if isinstance(default, list):
+        if not isinstance(value, list) or not value:
+            raise ValueError(f"{where} must be a list, not empty. {received(value)}")
+        for item in value:
+            _check_like(where, item, default[0])
+    elif isinstance(default, (int, float)) and not isinstance(default, bool):
+        whole = isinstance(default, int)
+        fits = is_number(value) and isinstance(value, int if whole else (int, float))
+        if not fits or (default > 0) > (value > 0):
+            kind = ("a whole number" if whole else "a number") + " > 0" * (default > 0)
+            raise ValueError(f"{where} must be {kind}. {received(value, number=True)}")
+    elif default is not None and not isinstance(value, type(default)):
+        kind = {"str": "text", "bool": "true or false"}.get(type(default).__name__, "a mapping")
+        raise ValueError(f"{where} must be {kind}. {received(value)}")
 
 
 def _execute(profile, name, parameters):

@@ -18,7 +18,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from langevin import augmentation, schedules
+from langevin import augmentation, models, placement, schedules
 
 CHECKPOINT_SECONDS = 60.0
 # The training loss is measured on these first training images, the same for every run.
@@ -44,11 +44,7 @@ def fit(runs, dataset, checkpoint=None, progress=None):
         where it diverges: a loss that is not finite or above 10 ln(classes).
     """
     first, images = runs[0], len(dataset.x_train)
-    if first.batch_size > images:
-        raise ValueError(
-            f"`batch_size` must not exceed the {images} training images of {dataset.label}. "
-            f"Received: batch_size={first.batch_size}"
-        )
+    check(first, dataset)
     # A group has its full size; what is missing is filled with its first run again.
     group = [*runs, *[first] * (group_size(first, dataset) - len(runs))]
     steps = images // first.batch_size
@@ -82,6 +78,19 @@ def fit(runs, dataset, checkpoint=None, progress=None):
     if checkpoint:
         Path(checkpoint).unlink(missing_ok=True)
     return histories
+
+
+def check(run, dataset):
+    """ValueError where a run's settings do not fit its data or its network."""
+    images = len(dataset.x_train)
+    if run.batch_size > images:
+        raise ValueError(
+            f"`batch_size` must not exceed the {images} training images of {dataset.label}. "
+            f"Received: batch_size={run.batch_size}"
+        )
+    if isinstance(run.langevin_layers, tuple):
+        model = models.build(run, dataset.x_train.shape[1:], dataset.classes)
+        placement.choose([v.path for v in model.trainable_variables], run.langevin_layers)
 
 
 def _schedule(run, steps):
