@@ -6,9 +6,11 @@ import sys
 import time
 from pathlib import Path
 
+import nbformat
+
 from langevin import profiles, runs
 from langevin.checks import check_known, is_number, received
-from langevin.store import root
+from langevin.store import alone, root
 
 
 def choose_profile(named=None):
@@ -53,7 +55,7 @@ def figures(profile=None, only=None, fresh=False):
 
 
 def _parameters(profile, name, train):
-    """The notebook's parameters in this profile; names, data and runs are checked here."""
+    """The notebook's parameters in this profile; names, types, data and runs are checked here."""
     import papermill
 
     given = dict(profiles.parameters(profile)[name])
@@ -91,10 +93,16 @@ def _check_like(where, value, default):
 
 
 def _execute(profile, name, parameters):
+    """Execute a notebook; True if it came to its end.  Two at once in a folder take turns."""
+    folder = root() / "build" / profile
+    with alone(folder / f"{name}.lock"):
+        return _execute_alone(folder, name, parameters)
+
+
+def _execute_alone(folder, name, parameters):
+    import nbclient
     import papermill
 
-    folder = root() / "build" / profile
-    folder.mkdir(parents=True, exist_ok=True)
     target, part = folder / f"{name}.ipynb", folder / f"{name}.part.ipynb"
     failed = folder / f"{name}.failed.ipynb"
     print(f"\n{name}", flush=True)
@@ -107,12 +115,24 @@ def _execute(profile, name, parameters):
             extra_arguments=["--Application.log_level=CRITICAL"],
         )  # fmt: skip
     except papermill.PapermillExecutionError as error:
-        part.replace(failed)
-        print(f"{name} failed: {error.ename}: {error.evalue}\nTraceback in {_short(failed)}")
-        return False
-    part.replace(target)
-    failed.unlink(missing_ok=True)
-    return True
+        what = f"{error.ename}: {error.evalue}\nTraceback in {_short(failed)}"
+    except nbclient.exceptions.DeadKernelError:
+        what = f"its kernel died, perhaps killed since memory ran out.\n{_last_lines(part)}"
+        what += f"What it had done is in {_short(failed)}; finished runs are kept."
+    else:
+        part.replace(target)
+        failed.unlink(missing_ok=True)
+        return True
+    part.replace(failed)
+    print(f"{name} failed: {what}")
+    return False
+
+
+def _last_lines(path, count=5):
+    """The last lines that a notebook's cells printed."""
+    cells = nbformat.read(path, 4).cells
+    printed = [o.text for c in cells for o in c.get("outputs", ()) if o.output_type == "stream"]
+    return "".join("".join(printed).splitlines(keepends=True)[-count:])
 
 
 def _report(profile, begun, failed):

@@ -80,14 +80,14 @@ def compare_with_recorded():
     recorded = root() / "figures" / "paper" / "runs"
     fresh, old = Store(root() / ".runs" / "fresh"), Store(recorded, also=[recorded])
     keys = [path.stem for path in sorted(fresh.folder.glob("*.json"))]
-    keys = [key for key in keys if old.find(key)]
+    pairs = [pair for key in keys if all(pair := [store.load(key) for store in (fresh, old)])]
     apart = []
-    for key in keys:
-        one, other = (store.load(key)["history"]["val_accuracy"] for store in (fresh, old))
+    for pair in pairs:
+        one, other = (record["history"]["val_accuracy"] for record in pair)
         if one != other:
             apart.append(abs(one[-1] - other[-1]))
     return (
-        f"Of {len(keys)} fresh runs that are also recorded {len(keys) - len(apart)} are equal to "
+        f"Of {len(pairs)} fresh runs that are also recorded {len(pairs) - len(apart)} are equal to "
         f"the bit; the others' final test accuracies differ by {max(apart, default=0):.4f} at most."
     )
 

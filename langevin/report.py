@@ -47,9 +47,9 @@ def show_table(table):
 
 
 def columns(frame):
-    """The frame's columns that a csv behind a figure needs: what varies, and where it was run."""
-    always = {"epoch", "seed", "loss", "accuracy", "val_loss", "val_accuracy", "dataset_label"}
-    drop = {"kernel_sd", "seconds", "compile_seconds", "key", "data_hash"}
+    """The frame's columns that a csv behind a figure needs: the runs' keys, what varies, where."""
+    always = {"key", "epoch", "seed", "loss", "accuracy", "val_loss", "val_accuracy", "dataset_label"}
+    drop = {"kernel_sd", "seconds", "compile_seconds", "data_hash"}
     varied = [c for c in frame if c not in drop and (c in always or frame[c].nunique() > 1)]
     return frame[varied]
 
@@ -100,7 +100,7 @@ def by_setting(finals, by, claims, **given):
 def recorded_finals(notebook):
     """The finals of a notebook's recorded runs; empty where none is recorded."""
     planned, store = profiles.planned("paper", notebook), profiles.store("paper", notebook)
-    records = [store.load(key) for key in map(runs.key_of, planned) if store.find(key)]
+    records = [record for key in map(runs.key_of, planned) if (record := store.load(key))]
     return analysis.final(runs.frame(records)) if records else pd.DataFrame()
 
 
@@ -168,8 +168,8 @@ def _recorded(notebook):
     planned, store = profiles.planned("paper", notebook), profiles.store("paper", notebook)
     if not planned:
         return "–"
-    found = {run: key for run in planned if store.find(key := runs.key_of(run))}
-    hours = sum(sum(store.load(key)["history"]["seconds"]) for key in found.values()) / 3600
+    found = {run: record for run in planned if (record := store.load(runs.key_of(run)))}
+    hours = sum(sum(record["history"]["seconds"]) for record in found.values()) / 3600
     text = f"{len(found)} of {len(planned)} runs, {hours:.1f} hours"
     if missing := [run for run in planned if run not in found]:
         text += f"; missing: {_about(missing, 1, 3600, 'hours')}"

@@ -6,7 +6,6 @@ A run is a pure function of its settings, the backend and the data; its key is a
 import contextlib
 import dataclasses
 import functools
-import hashlib
 import itertools
 import json
 import os
@@ -19,6 +18,7 @@ import pandas as pd
 
 from langevin import datasets, models, optimizers, placement, schedules, training
 from langevin.checks import check_known, is_number, received
+from langevin.store import digest
 
 # Raised by hand when the same settings come to mean another computation.
 SCHEMA = 1
@@ -292,12 +292,6 @@ def key_of(run):
     return digest(json.dumps(facts, sort_keys=True))
 
 
-def digest(text):
-    """A short name for a text: 16 hex digits."""
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-@functools.lru_cache
 def group_size(program):
     """How many runs of this program are trained together."""
     if keras.backend.backend() == "tensorflow":
