@@ -1,6 +1,7 @@
 """The command line: `python -m langevin list | train | show | figures | readme | tune | bench`."""
 
 import argparse
+import signal
 import sys
 
 from langevin import profiles, runs, sweeps
@@ -34,7 +35,7 @@ def main(arguments=None):
     options = parser.parse_args(arguments)
     try:
         return COMMANDS[options.command](options)
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, MemoryError) as error:
         return f"{type(error).__name__}: {error}"
     except KeyboardInterrupt:
         return "Interrupted. Finished runs are kept; the same command goes on from there."
@@ -71,10 +72,10 @@ def train(options):
 
 def show(options):
     for notebook, planned, store in _studies(options):
-        keys = [key for key in map(runs.key_of, planned) if store.find(key)]
-        print(f"{notebook}: {len(keys)} of {len(planned)} runs stored")
-        if keys:
-            frame = runs.frame([store.load(key) for key in keys])
+        found = [record for key in map(runs.key_of, planned) if (record := store.load(key))]
+        print(f"{notebook}: {len(found)} of {len(planned)} runs stored")
+        if found:
+            frame = runs.frame(found)
             frame = frame.drop(columns=["kernel_sd", "seconds", "compile_seconds"])
             last = frame[frame.groupby("key").epoch.transform("max") == frame.epoch]
             varied = [name for name in last if last[name].nunique() > 1 or name == "val_accuracy"]
@@ -117,4 +118,5 @@ COMMANDS = {
 }
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what ends us politely is as Ctrl-C
     sys.exit(main())

@@ -15,7 +15,7 @@ import seaborn as sns
 from matplotlib.ticker import MaxNLocator
 
 from langevin import analysis
-from langevin.store import root
+from langevin.store import root, whole
 
 plt.style.use(Path(__file__).with_name("style.mplstyle"))
 
@@ -39,15 +39,20 @@ BAND = 10
 def save(figure, profile, name, data):
     """Write figures/<profile>/<name>.png and .pdf, and the tidy data behind them as .csv.
 
+    Data of runs name them: in a column `key`, or those of pairs in `key_0` and `key_1`.
+
     Returns: the figure, so that a notebook shows it.
     """
+    if "seed" in data and not {"key", "key_0"} & set(data):
+        raise ValueError(f"The data of {name} must name their runs in a column `key`.")
     folder = root() / "figures" / profile
-    folder.mkdir(parents=True, exist_ok=True)
     for ending in ("png", "pdf"):
         # No date, so that the same runs give the same file.
         metadata = {"CreationDate": None} if ending == "pdf" else None
-        figure.savefig(folder / f"{name}.{ending}", metadata=metadata)
-    data.to_csv(folder / f"{name}.csv", index=False, float_format="%.9g")
+        with whole(folder / f"{name}.{ending}") as part:
+            figure.savefig(part, metadata=metadata)
+    with whole(folder / f"{name}.csv") as part:
+        data.to_csv(part, index=False, float_format="%.9g")
     plt.close(figure)
     return figure
 

@@ -41,8 +41,8 @@ def _recorded(notebook):
     planned, store = profiles.planned("paper", notebook), profiles.store("paper", notebook)
     if not planned:
         return "–"
-    found = {run: key for run in planned if store.find(key := runs.key_of(run))}
-    hours = sum(sum(store.load(key)["history"]["seconds"]) for key in found.values()) / 3600
+    found = {run: record for run in planned if (record := store.load(runs.key_of(run)))}
+    hours = sum(sum(record["history"]["seconds"]) for record in found.values()) / 3600
     text = f"{len(found)} of {len(planned)} runs, {hours:.1f} hours"
     if missing := [run for run in planned if run not in found]:
         text += f"; missing: {_about(missing, 1, 3600, 'hours')}"

@@ -40,9 +40,10 @@ def show_table(table):
 
 
 def columns(frame):
-    """The frame's columns that a csv behind a figure needs: what varies, and where it was run."""
-    always = {"epoch", "seed", "loss", "accuracy", "val_loss", "val_accuracy", "dataset_label"}
-    drop = {"kernel_sd", "seconds", "compile_seconds", "key", "data_hash"}
+    """The frame's columns that a csv behind a figure needs: the runs' keys, what varies, where."""
+    always = {"key", "epoch", "seed", "loss", "accuracy", "val_loss", "val_accuracy"}
+    always |= {"dataset_label"}
+    drop = {"kernel_sd", "seconds", "compile_seconds", "data_hash"}
     varied = [c for c in frame if c not in drop and (c in always or frame[c].nunique() > 1)]
     return frame[varied]
 

@@ -28,7 +28,7 @@ def finals_of(profile, notebook):
     blocks = profiles.parameters(profile)[notebook].get("runs", [])
     keys = map(runs.key_of, runs.grid(profiles.available(profile, blocks)))
     store = profiles.store(profile, notebook)
-    found = [store.load(key) for key in keys if store.find(key)]
+    found = [record for key in keys if (record := store.load(key))]
     return analysis.final(runs.frame(found)) if found else pd.DataFrame()
 
 

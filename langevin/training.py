@@ -11,14 +11,14 @@ import functools
 import importlib
 import json
 import math
-import os
 import time
 from pathlib import Path
 
 import keras
 import numpy as np
 
-from langevin import augmentation, schedules
+from langevin import augmentation, models, placement, schedules
+from langevin.store import set_aside, whole
 
 CHECKPOINT_SECONDS = 60.0
 # The training loss is measured on these first training images, the same for every run.
@@ -46,11 +46,7 @@ def fit(runs, dataset, checkpoint=None, progress=None):
         where it diverges: a loss that is not finite or above 10 ln(classes).
     """
     first, images = runs[0], len(dataset.x_train)
-    if first.batch_size > images:
-        raise ValueError(
-            f"`batch_size` must not exceed the {images} training images of {dataset.label}. "
-            f"Received: batch_size={first.batch_size}"
-        )
+    check(first, dataset)
     # A group has its full size; what is missing is filled with its first run again.
     group = [*runs, *[first] * (group_size(first, dataset) - len(runs))]
     steps = images // first.batch_size
@@ -86,6 +82,19 @@ def fit(runs, dataset, checkpoint=None, progress=None):
     return histories
 
 
+def check(run, dataset):
+    """ValueError where a run's settings do not fit its data or its network."""
+    images = len(dataset.x_train)
+    if run.batch_size > images:
+        raise ValueError(
+            f"`batch_size` must not exceed the {images} training images of {dataset.label}. "
+            f"Received: batch_size={run.batch_size}"
+        )
+    if isinstance(run.langevin_layers, tuple):
+        model = models.build(run, dataset.x_train.shape[1:], dataset.classes)
+        placement.choose([v.path for v in model.trainable_variables], run.langevin_layers)
+
+
 def _schedule(run, steps):
     window = run.noise_start, run.noise_stop
     rates, sigmas = schedules.values(run.schedule, run.learning_rate, run.sigma, steps, window)
@@ -114,7 +123,24 @@ def group_size(run, dataset):
 
 @functools.lru_cache
 def _group_size(run, dataset):
-    return backend().group_size(run, dataset)
+    return reduced.get(run) or backend().group_size(run, dataset)
+
+
+# Group sizes of programs for which memory did not suffice at the size that was foreseen.
+reduced = {}
+
+
+def reduce(sizes):
+    """Train these programs in groups of these sizes from now on; what was compiled is let go."""
+    reduced.update(sizes)
+    _group_size.cache_clear()
+    _program.cache_clear()
+
+
+def out_of_memory(error):
+    """Whether a backend, or Python, says by this error that memory ran out."""
+    names = "RESOURCE_EXHAUSTED", "ResourceExhaustedError", "MemoryError"
+    return any(name in f"{type(error).__name__}: {error}" for name in names)
 
 
 def backend():
@@ -144,19 +170,24 @@ def _note(histories, epoch, program, dataset, begun, compile_seconds=0.0):
 
 def _save(program, histories, path):
     """Keep the state whole: written aside and renamed into place."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     arrays = {f"state_{i}": value for i, value in enumerate(program.state())}
-    with part.open("wb") as file:
-        np.savez(file, histories=json.dumps(histories), **arrays)
-    part.replace(path)
+    with whole(path) as part, part.open("wb") as file:
+        np.savez(file, name=path.name, histories=json.dumps(histories), **arrays)
 
 
 def _restore(program, group, checkpoint):
-    """Take up a checkpoint; its histories, or none where there is none."""
+    """Take up a checkpoint; its histories, or none where there is none that is sound."""
     if not checkpoint or not Path(checkpoint).exists():
         return []
-    with np.load(checkpoint, allow_pickle=False) as kept:
-        program.start(group)  # the runs' seeds and the noise's place, which a checkpoint lacks
-        program.restore([kept[f"state_{i}"] for i in range(len(kept.files) - 1)])
-        return json.loads(str(kept["histories"]))
+    program.start(group)  # the runs' seeds and the noise's place, which a checkpoint lacks
+    try:
+        with np.load(checkpoint, allow_pickle=False) as kept:
+            if kept["name"] != Path(checkpoint).name:
+                raise ValueError(f"it was written as {kept['name']}")
+            state = [kept[f"state_{i}"] for i in range(len(kept.files) - 2)]
+            histories = json.loads(str(kept["histories"]))
+        program.restore(state)
+    except Exception as error:  # zipfile, zlib, numpy and the backends have each their own
+        set_aside(Path(checkpoint), f"is no checkpoint ({error})", "training begins again")
+        return []
+    return histories
