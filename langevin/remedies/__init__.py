@@ -1,0 +1,17 @@
+"""Other remedies for depth, to be compared with Langevin noise and joined to it.
+
+`BY_NAME` holds every remedy as a `record.Remedy`, of which models and training read the slots.
+A member is found in the module of its concept, with formula, source and mark.
+"""
+
+from langevin.remedies import activations, shapes
+from langevin.remedies.record import Remedy
+
+MODELS = ("dense", "conv-dense")  # whose builders read the slots
+PLAIN = Remedy("He et al., arXiv 1502.01852", "code")
+BY_NAME = {**activations.MEMBERS, **shapes.MEMBERS}
+
+
+def of(name):
+    """The remedy of a run: the plain network for None."""
+    return BY_NAME[name] if name else PLAIN
