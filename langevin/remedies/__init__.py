@@ -4,12 +4,13 @@
 A member is found in the module of its concept, with formula, source and mark.
 """
 
-from langevin.remedies import activations, shapes
+from langevin.remedies import activations, diversity, joins, kernels, shapes
 from langevin.remedies.record import Remedy
 
 MODELS = ("dense", "conv-dense")  # whose builders read the slots
 PLAIN = Remedy("He et al., arXiv 1502.01852", "code")
-BY_NAME = {**activations.MEMBERS, **shapes.MEMBERS}
+_CONCEPTS = activations, shapes, diversity, joins, kernels
+BY_NAME = {name: one for concept in _CONCEPTS for name, one in concept.MEMBERS.items()}
 
 
 def of(name):
