@@ -1,47 +1,46 @@
 """Activations transformed for a network's depth: DKS and TAT.
 
-Source: Martens et al., arXiv 2110.01765 (DKS), and Zhang et al., ICLR 2022 (TAT); the numbers come
-from their library `dks`, an extra.  In its terms C is the map that a layer makes of the correlation
-of two inputs, C_f that of the whole network, and every member has Q(1) = 1, Q'(1) = 1 or better:
+Source: Martens et al., arXiv 2110.01765 (DKS), and Zhang et al., ICLR 2022 (TAT); the constants
+come from their library `dks`, an extra.  Q is the map that a layer makes of an input's mean square,
+C of two inputs' correlation, C_f the composition of all layers'; all have Q(1) = 1, and
 
-    dks             C(0) = 0,    C_f'(1) = 1.5                softplus
-    tat             C'(1) = 1,   C_f''(1) = .3                tanh
-    tat-leaky-relu  C_f(0) = .9                               leaky ReLU, sqrt(2 / (1 + a^2)) scaled
+    dks             Q'(1) = 1,   C(0) = 0,    C_f'(1) = 1.5     softplus
+    tat             Q'(1) = 1,   C'(1) = 1,   C_f''(1) = .3     tanh
+    tat-leaky-relu  C_f(0) = .9                                 leaky ReLU of slope a below 0
 
-Kernels are scaled orthogonal, of convolutions with one in their middle and 0 elsewhere, and every
-place of the input has mean square 1.  All train on TensorFlow and on JAX.
+Kernels are scaled orthogonal, of convolutions in their middle and 0 elsewhere, and every place of
+the input has mean square 1.  Max-pooling is not in the theory.  All train on TensorFlow and JAX.
 """
 
 import functools
 import math
 
 import keras
+import numpy as np
 from keras import initializers, layers, ops
 
 from langevin.remedies.record import Remedy
 
 
+@functools.cache
 def transformed(name, method, depth):
-    """The activation `name` for a chain of `depth` layers, by `method`, "DKS" or "TAT"."""
+    """Keras's activation `name` for a chain of `depth` layers by `method`, "DKS" or "TAT"."""
     try:
         from dks.base.activation_transform import get_transformed_activations
     except ImportError as error:
-        raise ImportError(f"`{method}` needs the library dks: pip install 'langevin[dks]'") from error
+        raise ImportError("DKS and TAT need: pip install 'langevin[remedies]'") from error
 
     def through(x, layer):
         for _ in range(depth):
             x = layer(x)
         return x
 
-    return get_transformed_activations(
-        [name], method, subnet_max_func=through, activation_getter=_activation
-    )[name]
-
-
-def _activation(name):
-    function = getattr(keras.activations, name)
-    # The library calls the slope of a leaky ReLU as Keras does.
-    return function
+    getter, random = functools.partial(getattr, keras.activations), np.random.get_state()
+    made = get_transformed_activations(
+        [name], method, subnet_max_func=through, activation_getter=getter
+    )
+    np.random.set_state(random)  # the library seeds it for the whole process
+    return made[name]
 
 
 @keras.saving.register_keras_serializable("langevin")
