@@ -14,6 +14,7 @@ from keras import Input, Model, initializers, layers, ops
 
 from langevin import remedies
 
+START_IMAGES = 512  # the first training images, that a remedy's start may look at
 GROWTH = 5  # channels that each convolution of a DenseNet adds
 
 
@@ -228,7 +229,7 @@ def fresh(run, dataset):
     """The run's model for a data set, as its remedy starts it."""
     model = build(run, dataset.x_train.shape[1:], dataset.classes)
     if start := remedies.of(run.remedy).start:
-        start(model, dataset.x_train[: run.batch_size].astype("float32") / 255)
+        start(model, dataset.x_train[:START_IMAGES].astype("float32") / 255)
     return model
 
 

@@ -4,12 +4,22 @@
 A member is found in the module of its concept, with formula, source and mark.
 """
 
-from langevin.remedies import activations, diversity, joins, kernels, shapes, transformed, updates
+from langevin.remedies import (
+    activations,
+    curvature,
+    diversity,
+    joins,
+    kernels,
+    shapes,
+    targets,
+    transformed,
+    updates,
+)
 from langevin.remedies.record import Remedy
 
 MODELS = ("dense", "conv-dense")  # whose builders read the slots
 PLAIN = Remedy("He et al., arXiv 1502.01852", "code")
-_CONCEPTS = activations, shapes, transformed, diversity, joins, kernels, updates
+_CONCEPTS = activations, shapes, transformed, diversity, joins, kernels, targets, updates, curvature
 BY_NAME = {name: one for concept in _CONCEPTS for name, one in concept.MEMBERS.items()}
 
 
