@@ -58,7 +58,7 @@ format: .venv/.ready  ## repair what lint can repair, strip the notebooks
 	  'metadata.papermill cell.metadata.papermill cell.metadata.execution' notebooks/*.ipynb)
 
 lock: build/uv  ## choose the exact versions again, highest and lowest
-	build/uv/bin/uv pip compile $(LOCK) --extra notebooks --upgrade -o requirements.lock
+	build/uv/bin/uv pip compile $(LOCK) --extra notebooks --extra remedies --upgrade -o requirements.lock
 	build/uv/bin/uv pip compile $(LOCK) --resolution lowest-direct --upgrade -o requirements-lowest.lock
 
 LOCK := pyproject.toml --universal --extra tensorflow --extra jax --extra test \
@@ -77,7 +77,7 @@ GPU = $(shell nvidia-smi >/dev/null 2>&1 && echo yes)
 # An environment is ready when its stamp is newer than what it is made from.
 # `touch .venv/.ready` makes do with an environment of your own.
 .venv/.ready: requirements.lock
-.venv/.ready: extras = $(if $(GPU),cuda,tensorflow),jax,notebooks,test
+.venv/.ready: extras = $(if $(GPU),cuda,tensorflow),jax,notebooks,remedies,test
 .venv/.ready: pythons = python3.13 python3.12 python3.11 python3
 .venv-lowest/.ready: requirements-lowest.lock
 .venv-lowest/.ready: extras = tensorflow,jax,test

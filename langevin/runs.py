@@ -16,7 +16,7 @@ from importlib import metadata
 import keras
 import pandas as pd
 
-from langevin import datasets, models, optimizers, placement, schedules, training
+from langevin import datasets, models, optimizers, placement, remedies, schedules, training
 from langevin.checks import check_known, is_number, received
 from langevin.store import digest
 
@@ -90,6 +90,7 @@ class Run:
         schedule: "drop", "inverse" or "constant"; see `langevin.schedules.values`.
         initializer: name of a Keras initializer, for every kernel.
         epochs, batch_size, seed: whole numbers.
+        remedy: None, or for "dense" and "conv-dense" a name of `langevin.remedies.BY_NAME`.
 
     Raises:
         ValueError: a setting of another type or out of its range, named with what was expected.
@@ -137,6 +138,11 @@ class Run:
         0, int, "a whole number in [0, 2**31)", lambda value: 0 <= value < 2**31
     )  # fmt: skip
 
+    remedy: str | None = _setting(
+        None, (str, type(None)), f"null or one of {', '.join(remedies.BY_NAME)}",
+        lambda value: value is None or value in remedies.BY_NAME,
+    )  # fmt: skip
+
     def __new__(cls, *values, **settings):
         check_known(settings, [field.name for field in dataclasses.fields(cls)], "A run")
         return super().__new__(cls)
@@ -158,6 +164,7 @@ class Run:
             )
         # One run, one spelling: what says the same compares equal and has the same key.
         self._set_size()
+        self._check_remedy()
         layers = self.langevin_layers
         if isinstance(layers, str):
             placement.share(layers)
@@ -188,6 +195,21 @@ class Run:
                     f"{blocks}. Received: {self.depth!r}"
                 )
             self._set(depth=depth)
+
+    def _check_remedy(self):
+        if self.remedy and self.model not in remedies.MODELS:
+            raise ValueError(
+                f"`remedy` needs a model among {', '.join(remedies.MODELS)}; leave it out for "
+                f"another. Received: remedy={self.remedy!r}, model={self.model!r}"
+            )
+        remedy, backend = remedies.of(self.remedy), keras.backend.backend()
+        if backend not in remedy.backends:
+            raise ValueError(
+                f"`remedy` {self.remedy!r} trains on {' and '.join(remedy.backends)}; set "
+                f"KERAS_BACKEND. Received: the backend {backend}"
+            )
+        if remedy.initializer:  # the remedy's own
+            self._set(initializer=Run.initializer)
 
     def _set(self, **settings):
         for name, value in settings.items():
