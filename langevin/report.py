@@ -9,7 +9,7 @@ import pandas as pd
 from langevin import analysis, plots, profiles, runs, sweeps
 from langevin.store import root
 
-README_MARK = re.compile(r"(<!-- (\w+): made by `make readme`[^>]*-->\n).*?(<!-- /\2 -->)", re.S)
+MARK = re.compile(r"(<!-- (\w+): made by `make \w+`[^>]*-->\n).*?(<!-- /\2 -->)", re.S)
 
 
 def counts_text(finals, column, order, by):
@@ -127,23 +127,32 @@ def in_short(rows):
     return "\n".join(lines)
 
 
-def findings():
-    """The README's findings: each claim in short, the deepest networks, all verdicts."""
+def verdicts():
+    """Every claim's verdict rows that the recorded runs decide."""
     depth, layers = recorded_finals("depth-mnist"), recorded_finals("layer-langevin")
     rows = [by_setting(depth, ["initializer", "optimizer"], [analysis.claim_1, analysis.claim_2])]
     if len(layers):
         rows.append(by_setting(layers, ["initializer", "depth"], [analysis.claim_3]))
     rows = pd.concat(rows, ignore_index=True)
+    return rows[rows.verdict != ""]
+
+
+def verdicts_in_short():
+    """The first screen of README and page: each claim in short, and from how many runs."""
+    depth, planned = recorded_finals("depth-mnist"), len(profiles.planned("paper", "depth-mnist"))
+    seen = f"{depth.dataset_label.iloc[0]}, {len(depth)} of {planned} planned runs recorded"
+    return f"**What the recorded runs say** ({seen}).\n\n{in_short(verdicts())}"
+
+
+def findings():
+    """All that the recorded runs say: the deepest networks, and every verdict with its numbers."""
     table = ["| claim | setting | verdict | measured | n |", "| --- | --- | --- | --- | --- |"]
-    for row in rows[rows.verdict != ""].sort_values("claim", kind="stable").itertuples():
+    for row in verdicts().sort_values("claim", kind="stable").itertuples():
         table.append(
             f"| {row.claim} | {row.setting} | **{row.verdict}** | {row.reason} | {row.n:.0f} |"
         )
-    planned = len(profiles.planned("paper", "depth-mnist"))
-    seen = f"{depth.dataset_label.iloc[0]}, {len(depth)} of {planned} planned runs recorded"
-    parts = [f"**What the recorded runs say** ({seen}).", in_short(rows)]
-    parts += ["The deepest networks:", headline(depth), "\n".join(table)]
-    return "\n\n".join(parts)
+    deepest = headline(recorded_finals("depth-mnist"))
+    return "\n\n".join(["The deepest networks:", deepest, "\n".join(table)])
 
 
 def table():
@@ -183,8 +192,14 @@ def _about(planned, cores, unit, name):
 
 
 def write_readme():
-    """Put the findings and the table, computed from the recorded runs, into README.md."""
-    made = {"findings": findings, "table": table}
-    path = root() / "README.md"
-    text = path.read_text()
-    path.write_text(README_MARK.sub(lambda m: f"{m[1]}{made[m[2]]()}\n{m[3]}", text))
+    """Put the findings and the table, computed from the recorded runs, into the documents."""
+    fill({"verdicts": verdicts_in_short, "findings": findings, "table": table})
+
+
+def fill(made):
+    """Put what each function makes between the marks of its name, in README.md and docs/."""
+    for path in (root() / "README.md", *sorted((root() / "docs").glob("*.md"))):
+        text = path.read_text()
+        path.write_text(
+            MARK.sub(lambda m: f"{m[1]}{made[m[2]]()}\n{m[3]}" if m[2] in made else m[0], text)
+        )
