@@ -5,6 +5,7 @@ import re
 
 import nbformat
 import pandas as pd
+import yaml
 
 from langevin import analysis, plots, profiles, runs, sweeps
 from langevin.store import root
@@ -191,9 +192,31 @@ def _about(planned, cores, unit, name):
     return f"{len(planned)} runs" if math.isnan(time) else f"about {time:.1f} {name}"
 
 
+def citation():
+    """The paper and this software as BibTeX, from CITATION.cff."""
+    software = yaml.safe_load((root() / "CITATION.cff").read_text())
+    paper = software["preferred-citation"]
+    author = " and ".join(f"{one['family-names']}, {one['given-names']}" for one in paper["authors"])
+    number = paper["identifiers"][0]["value"].removeprefix("arXiv:")
+    return f"""```bibtex
+@article{{bras{paper["year"]}langevin,
+  author = {{{author}}},
+  title = {{{paper["title"]}}},
+  journal = {{arXiv preprint arXiv:{number}}},
+  year = {{{paper["year"]}}}
+}}
+@software{{langevin_companion,
+  author = {{{software["authors"][0]["name"]}}},
+  title = {{{software["title"]}}},
+  version = {{{software["version"]}}}
+}}
+```"""
+
+
 def write_readme():
     """Put the findings and the table, computed from the recorded runs, into the documents."""
-    fill({"verdicts": verdicts_in_short, "findings": findings, "table": table})
+    made = {"verdicts": verdicts_in_short, "findings": findings}
+    fill({**made, "table": table, "citation": citation})
 
 
 def fill(made):
