@@ -1,4 +1,5 @@
-"""The command line: `python -m langevin list | train | show | figures | readme | tune | bench`."""
+"""The command line: `python -m langevin list | train | show | figures | readme | badges | page
+| tune | bench`."""
 
 import argparse
 import signal
@@ -27,6 +28,11 @@ def main(arguments=None):
     command.add_argument("--fresh", action="store_true", help="train again what is stored")
     text = "put the findings of the recorded runs into README.md"
     commands.add_parser("readme", help=text, description=text)
+    text = "stamp the repository's address into README.md and the notebooks"
+    command = commands.add_parser("badges", help=text, description=text)
+    command.add_argument("--repo", metavar="OWNER/NAME", help="default: as in pyproject.toml")
+    text = "render the page: start, notebooks, documents, API reference"
+    commands.add_parser("page", help=text, description=text)
     text = "choose the learning rates and sigmas that the author did not publish"
     commands.add_parser("tune", help=text, description=text)
     text = "compare our loop with model.fit, and Langevin with plain optimizers"
@@ -95,6 +101,19 @@ def readme(options):
     readme.write()
 
 
+def badges(options):
+    from langevin import badges
+
+    badges.stamp(options.repo)
+
+
+def page(options):
+    # The page's own tools are an extra.
+    from langevin import page
+
+    page.build()
+
+
 def tune(options):
     from langevin import tuning
 
@@ -113,6 +132,8 @@ COMMANDS = {
     "show": show,
     "figures": figures,
     "readme": readme,
+    "badges": badges,
+    "page": page,
     "tune": tune,
     "bench": bench,
 }

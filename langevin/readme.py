@@ -1,22 +1,27 @@
-"""`make readme`: what the README says of the recorded runs, computed from them."""
+"""`make readme`: what README and documents say of the recorded runs, computed from them."""
 
 import re
 
 import nbformat
+import yaml
 
 from langevin import profiles, report, runs, sweeps, tables
 from langevin.store import root
 
-MARK = re.compile(r"(<!-- (\w+): made by `make readme`[^>]*-->\n).*?(<!-- /\2 -->)", re.S)
+MARK = re.compile(r"(<!-- (\w+): made by `make \w+`[^>]*-->\n).*?(<!-- /\2 -->)", re.S)
+
+
+def verdicts():
+    """The first screen: each claim in short, setting by setting."""
+    rows = tables.claims("paper")
+    return f"**What the recorded runs say.**\n\n{report.in_short(rows)}"
 
 
 def findings():
-    """Each claim in short, the deepest dense networks, all verdicts."""
-    rows, depth = tables.claims("paper"), tables.finals_of("paper", "depth-mnist")
-    parts = ["**What the recorded runs say.**", report.in_short(rows)]
-    parts += ["The deepest dense networks on MNIST:", report.headline(depth)]
-    parts.append(tables.markdown(tables.verdicts(rows)))
-    return "\n\n".join(parts)
+    """All that the recorded runs say: the deepest networks, and every verdict with its numbers."""
+    deepest = report.headline(tables.finals_of("paper", "depth-mnist"))
+    table = tables.markdown(tables.verdicts(tables.claims("paper")))
+    return "\n\n".join(["The deepest dense networks on MNIST:", deepest, table])
 
 
 def table():
@@ -53,9 +58,36 @@ def _about(planned, cores, unit, name):
     return f"about {sweeps.estimate(planned, cores) / unit:.1f} {name}"
 
 
+def citation():
+    """The paper and this software as BibTeX, from CITATION.cff."""
+    software = yaml.safe_load((root() / "CITATION.cff").read_text())
+    paper = software["preferred-citation"]
+    names = (f"{one['family-names']}, {one['given-names']}" for one in paper["authors"])
+    number = paper["identifiers"][0]["value"].removeprefix("arXiv:")
+    return f"""```bibtex
+@article{{bras{paper["year"]}langevin,
+  author = {{{" and ".join(names)}}},
+  title = {{{paper["title"]}}},
+  journal = {{arXiv preprint arXiv:{number}}},
+  year = {{{paper["year"]}}}
+}}
+@software{{langevin_companion,
+  author = {{{software["authors"][0]["name"]}}},
+  title = {{{software["title"]}}},
+  version = {{{software["version"]}}}
+}}
+```"""
+
+
 def write():
-    """Put the findings and the table, computed from the recorded runs, into README.md."""
-    made = {"findings": findings, "table": table}
-    path = root() / "README.md"
-    text = path.read_text()
-    path.write_text(MARK.sub(lambda m: f"{m[1]}{made[m[2]]()}\n{m[3]}", text))
+    """Put all that is computed between its marks in README.md and docs/."""
+    fill({"verdicts": verdicts, "findings": findings, "table": table, "citation": citation})
+
+
+def fill(made):
+    """Put what each function makes between the marks of its name, in README.md and docs/."""
+    for path in (root() / "README.md", *sorted((root() / "docs").glob("*.md"))):
+        text = path.read_text()
+        path.write_text(
+            MARK.sub(lambda m: f"{m[1]}{made[m[2]]()}\n{m[3]}" if m[2] in made else m[0], text)
+        )
