@@ -354,7 +354,7 @@ def heat(finals, title):
         for y, x in np.argwhere(cells.accuracy.isna().to_numpy()):  # left empty by seaborn
             axes.text(x + 0.5, y + 0.5, cells.text.iloc[y, x], fontsize=8, ha="center", va="center")
         axes.set(xlabel="sigma", ylabel="", facecolor="0.9")
-        axes.set_title(axes.get_title().split(" (")[0].replace(", ", "\n"))
+        axes.set_title(axes.get_title("left").split(" (")[0].replace(", ", "\n"))
         axes.grid(False)
         axes.set_xticklabels([f"{value:g}" for value in cells.accuracy.columns], rotation=0)
         axes.set_yticklabels([f"{value:g}" for value in cells.index], rotation=0)

@@ -137,7 +137,6 @@ class Run:
     seed: int = _setting(
         0, int, "a whole number in [0, 2**31)", lambda value: 0 <= value < 2**31
     )  # fmt: skip
-
     remedy: str | None = _setting(
         None, (str, type(None)), f"null or one of {', '.join(remedies.BY_NAME)}",
         lambda value: value is None or value in remedies.BY_NAME,

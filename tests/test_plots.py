@@ -119,8 +119,8 @@ def test_a_heat_map_has_a_cell_a_setting_and_says_how_many_started(finals):
     adam = finals.query("optimizer == 'adam'")
     grid = adam.assign(sigma=adam.sigma.where(adam.seed < 4, 9.0))
     figure = plots.heat(grid, "")
-    panels = [axes for axes in figure.axes if axes.get_title()]
-    assert [axes.get_title() for axes in panels[:2]] == [
+    panels = [axes for axes in figure.axes if axes.get_title("left")]
+    assert [axes.get_title("left") for axes in panels[:2]] == [
         "depth 3\nGlorot initialization", "depth 40\nGlorot initialization",
     ]  # fmt: skip
     said = [text.get_text() for text in panels[1].texts]
