@@ -6,7 +6,7 @@ import re
 import nbformat
 import pandas as pd
 
-from langevin import analysis, plots, profiles, runs, sweeps
+from langevin import analysis, plots, profiles, runs, sweeps, training
 from langevin.store import root
 
 README_MARK = re.compile(r"(<!-- (\w+): made by `make readme`[^>]*-->\n).*?(<!-- /\2 -->)", re.S)
@@ -48,7 +48,7 @@ def show_table(table):
 
 def columns(frame):
     """The frame's columns that a csv behind a figure needs: the runs' keys, what varies, where."""
-    always = {"key", "epoch", "seed", "loss", "accuracy", "val_loss", "val_accuracy", "dataset_label"}
+    always = {"key", "epoch", "seed", *training.METRICS, "dataset_label"}
     drop = {"kernel_sd", "seconds", "compile_seconds", "data_hash"}
     varied = [c for c in frame if c not in drop and (c in always or frame[c].nunique() > 1)]
     return frame[varied]
