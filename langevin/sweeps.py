@@ -52,7 +52,7 @@ def sweep(runs, store=None, executor=None, train=True):
 
     On SLURM, by Dask's way of starting workers, or by submitit's `AutoExecutor` as it is:
 
-    >>> machines = dask_jobqueue.SLURMCluster(cores=1, processes=1, memory="8GB", walltime="4:00:00")
+    >>> machines = dask_jobqueue.SLURMCluster(cores=1, processes=1, memory="8GB")
     >>> machines.scale(jobs=20)
     >>> sweep(runs, "/shared/runs", executor=distributed.Client(machines).get_executor(pure=False))
     """
