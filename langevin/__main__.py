@@ -1,5 +1,9 @@
+<<<<<<< HEAD
 """The command line: `python -m langevin list | train | show | figures | readme | badges | page
 | tune | bench`."""
+=======
+"""The command line: `python -m langevin list | train | show | figures | verify | …`."""
+>>>>>>> survive
 
 import argparse
 import signal
@@ -35,6 +39,12 @@ def main(arguments=None):
     commands.add_parser("page", help=text, description=text)
     text = "choose the learning rates and sigmas that the author did not publish"
     commands.add_parser("tune", help=text, description=text)
+    text = "train a random sample of recorded runs again, and compare; at smoke scale, all runs"
+    command = commands.add_parser("verify", help=text, description=text)
+    command.add_argument("--profile", choices=profiles.NAMES, default="paper")
+    command.add_argument("--runs", type=_count, default=3, metavar="N", help="how many")
+    text = "add the losses after 20 steps of N recorded runs to figures/paper/first-steps.csv"
+    command.add_argument("--record", type=_count, metavar="N", help=text)
     text = "compare our loop with model.fit, and Langevin with plain optimizers"
     command = commands.add_parser("bench", help=text, description=text)
     command.add_argument("--rounds", type=int, default=5, help="how often each variant is timed")
@@ -120,6 +130,14 @@ def tune(options):
     tuning.tune()
 
 
+def verify(options):
+    from langevin import verify
+
+    if options.record:
+        return verify.record_first_steps(options.record)
+    return 0 if verify.verify(options.profile, options.runs) else 1
+
+
 def bench(options):
     from langevin import bench
 
@@ -135,6 +153,7 @@ COMMANDS = {
     "badges": badges,
     "page": page,
     "tune": tune,
+    "verify": verify,
     "bench": bench,
 }
 

@@ -48,6 +48,12 @@ def sweep(runs, store=None, executor=None, train=True):
     on from its last checkpoint when the sweep is called again.  Sweeps of one store in several
     processes share the work.  Where memory runs out in a group, its comparison begins again with a
     group of half the size: runs of different sizes are not mixed, they differ by rounding.
+
+    On SLURM, by Dask's way of starting workers, or by submitit's `AutoExecutor` as it is:
+
+    >>> machines = dask_jobqueue.SLURMCluster(cores=1, processes=1, memory="8GB")
+    >>> machines.scale(jobs=20)
+    >>> sweep(runs, "/shared/runs", executor=distributed.Client(machines).get_executor(pure=False))
     """
     runs = list(runs)
     store = store if isinstance(store, Store) else Store(store or root() / ".runs")
@@ -306,7 +312,7 @@ def cluster(address):
         from distributed import Client
     except ImportError as error:
         raise ValueError("A cluster needs Dask: pip install 'langevin[cluster]'.") from error
-    with Client(address) as client, client.get_executor() as pool:
+    with Client(address) as client, client.get_executor(pure=False) as pool:
         yield pool
 
 

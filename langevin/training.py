@@ -21,6 +21,7 @@ from langevin import augmentation, models, placement, schedules
 from langevin.store import set_aside, whole
 
 CHECKPOINT_SECONDS = 60.0
+METRICS = ("loss", "accuracy", "val_loss", "val_accuracy")
 # The training loss is measured on these first training images, the same for every run.
 MEASURED_IMAGES = 10_000
 # Images a forward pass while measuring: bounds the memory of convolutional models.
@@ -80,6 +81,20 @@ def fit(runs, dataset, checkpoint=None, progress=None):
     if checkpoint:
         Path(checkpoint).unlink(missing_ok=True)
     return histories
+
+
+def after(run, dataset, steps):
+    """What a run measures after some steps of its first epoch, the others of which make none."""
+    group, images = [run] * group_size(run, dataset), len(dataset.x_train)
+    many = images // run.batch_size
+    rates, sigmas = (values[:many].copy() for values in _schedule(run, run.epochs * many))
+    rates[steps:] = sigmas[steps:] = 0.0
+    program = _program(run.program(), dataset, len(group))
+    program.start(group)
+    orders, rates, sigmas = (np.stack([a] * len(group)) for a in
+                             (order(run.seed, 1, images), rates, sigmas))  # fmt: skip
+    program.epoch(orders, rates, sigmas, moves=_moves(group, 1, images))
+    return program.measure()[0]
 
 
 def check(run, dataset):

@@ -146,6 +146,11 @@ def test_a_grid_refuses_a_name_that_is_no_setting():
 # the store; what it is when things go wrong: test_survival.py
 
 
+@pytest.fixture
+def record():
+    return {"key": "abc", "run": {"depth": 3}, "history": {"loss": [0.5, float("nan")]}}
+
+
 def test_a_record_comes_back_as_it_was(tmp_path, record):
     store = Store(tmp_path)
     assert store.find("abc") is None
