@@ -1,9 +1,4 @@
-<<<<<<< HEAD
-"""The command line: `python -m langevin list | train | show | figures | readme | badges | page
-| tune | bench`."""
-=======
 """The command line: `python -m langevin list | train | show | figures | verify | …`."""
->>>>>>> survive
 
 import argparse
 import signal

@@ -2,14 +2,7 @@
 
 import pandas as pd
 
-<<<<<<< HEAD
-from langevin import analysis, plots
-=======
-from langevin import analysis, plots, profiles, runs, sweeps, training
-from langevin.store import root
-
-README_MARK = re.compile(r"(<!-- (\w+): made by `make readme`[^>]*-->\n).*?(<!-- /\2 -->)", re.S)
->>>>>>> survive
+from langevin import analysis, plots, training
 
 
 def counts_text(finals, column, order, by):
@@ -48,12 +41,7 @@ def show_table(table):
 
 def columns(frame):
     """The frame's columns that a csv behind a figure needs: the runs' keys, what varies, where."""
-<<<<<<< HEAD
-    always = {"key", "epoch", "seed", "loss", "accuracy", "val_loss", "val_accuracy"}
-    always |= {"dataset_label"}
-=======
     always = {"key", "epoch", "seed", *training.METRICS, "dataset_label"}
->>>>>>> survive
     drop = {"kernel_sd", "seconds", "compile_seconds", "data_hash"}
     varied = [c for c in frame if c not in drop and (c in always or frame[c].nunique() > 1)]
     return frame[varied]
