@@ -29,8 +29,7 @@ def main(arguments=None):
     text = "choose the learning rates and sigmas that the author did not publish"
     commands.add_parser("tune", help=text, description=text)
     text = "compare our loop with model.fit, and Langevin with plain optimizers"
-    command = commands.add_parser("bench", help=text, description=text)
-    command.add_argument("--rounds", type=int, default=5, help="how often each variant is timed")
+    commands.add_parser("bench", help=text, description=text)
     options = parser.parse_args(arguments)
     try:
         return COMMANDS[options.command](options)
@@ -103,7 +102,7 @@ def tune(options):
 def bench(options):
     from langevin import bench
 
-    bench.bench(options.rounds)
+    bench.bench()
 
 
 COMMANDS = {
