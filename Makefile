@@ -32,8 +32,8 @@ readme: .venv/.ready  ## put the findings of the recorded runs into README.md
 tune: .venv/.ready  ## choose the learning rates and sigmas that the author did not publish
 	$(RUN) tune $(FLAGS)
 
-bench: .venv/.ready  ## compare our loop with model.fit, and Langevin with plain optimizers
-	$(RUN) bench $(FLAGS)
+bench: .venv/.ready  ## time our loop against model.fit, Langevin against plain: 10 quiet minutes
+	$(RUN) bench $(ARGS)
 
 lab: .venv/.ready  ## open the notebooks in JupyterLab
 	.venv/bin/python -m jupyterlab notebooks/start-here.ipynb

@@ -1,5 +1,7 @@
 """`make bench`: what training costs, as ratios measured side by side in one run.
 
+One process measures on Keras's present backend, TensorFlow by default, and starts another for JAX.
+
 A variant is one thing to time, a comparison holds it to another (`langevin.variants`); what they
 do is in `langevin.timed`, what the machine could do in `langevin.limits`.  All variants of a group
 are compiled and passed through once before anything counts.  Then they take turns, A B C A B C, so
@@ -39,7 +41,7 @@ from langevin.variants import (
 )
 
 STEP, EPOCH = (Variant(what, OURS, "adam", NONE) for what in ("step", "epoch"))
-MODELS = ("dense-3", "dense-40", "highway-20", "conv-dense-20", "resnet")
+FAST = ("dense-3", "dense-40", "highway-20", "conv-dense-20")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,13 +131,21 @@ def seeds_together(counts=(2, 4, 8, 16)):
         yield Comparison(dataclasses.replace(alone, together=count), alone)
 
 
-def all_groups():
-    first, second = (dataclasses.replace(EPOCH, what=what, noise=ALL) for what in (FIRST, SECOND))
+def small_groups(models, rounds):
+    """The machine's limits, and the steps of some models."""
     machine = [limits.Limit(what) for what in (limits.PRODUCT, limits.SMALL, limits.COPY)]
     return [
-        Group("machine", [Comparison(limit) for limit in machine], 7),
+        Group("machine", [Comparison(limit) for limit in machine], rounds),
+        *(Group(f"step, {model}", list(model_steps(model)), rounds) for model in models),
+    ]
+
+
+def all_groups():
+    first, second = (dataclasses.replace(EPOCH, what=what, noise=ALL) for what in (FIRST, SECOND))
+    return [
+        *small_groups(FAST, 7),
         Group("step, dense-20", list(optimizer_steps()), 7),
-        *(Group(f"step, {m}", list(model_steps(m)), 3 if m == "resnet" else 7) for m in MODELS),
+        Group("step, resnet", list(model_steps("resnet")), 3),
         Group("seeds together, dense-20", list(seeds_together()), 3),
         # The epochs last: what was measured before says where their time goes.
         Group("further run, dense-20", [Comparison(first, second, goal=1.05)], 5),
@@ -211,9 +221,11 @@ def facts_of_machine():
 def measure(groups, setting):
     """Yields the table group by group, a row a comparison."""
     variants = [v for group in groups for v in group.variants()]
-    elsewhere = any(v.backend == "jax" for v in variants)
     passes = sum(len(group.variants()) * (group.rounds + 2) for group in groups)
-    process = timed.process_on("jax", setting) if elsewhere else contextlib.nullcontext()
+    elsewhere = {v.backend for v in variants} - {keras.backend.backend()}
+    process = contextlib.nullcontext()
+    if elsewhere:
+        process = timed.process_on(elsewhere.pop(), setting)
     seconds = {}
     with tqdm(total=passes, unit="pass") as bar, process as pool:
         for group in groups:
@@ -245,11 +257,6 @@ def bench(groups=None, setting=None, folder=None):
 
     Returns: the table.
     """
-    if keras.backend.backend() != "tensorflow":
-        raise ValueError(
-            "`bench` runs on TensorFlow and starts a process for JAX. "
-            f"Received: KERAS_BACKEND={keras.backend.backend()!r}"
-        )
     setting = setting or Setting(mnist_or_its_size())
     facts = {"dataset": setting.dataset.label, **facts_of_machine()}
     print(*facts.items(), sep="\n", flush=True)

@@ -6,7 +6,7 @@ import re
 import nbformat
 import pandas as pd
 
-from langevin import analysis, plots, profiles, runs, sweeps
+from langevin import analysis, costs, plots, profiles, runs, sweeps
 from langevin.store import root
 
 README_MARK = re.compile(r"(<!-- (\w+): made by `make readme`[^>]*-->\n).*?(<!-- /\2 -->)", re.S)
@@ -184,7 +184,7 @@ def _about(planned, cores, unit, name):
 
 def write_readme():
     """Put the findings and the table, computed from the recorded runs, into README.md."""
-    made = {"findings": findings, "table": table}
+    made = {"findings": findings, "table": table, "bench": costs.readme}
     path = root() / "README.md"
     text = path.read_text()
     path.write_text(README_MARK.sub(lambda m: f"{m[1]}{made[m[2]]()}\n{m[3]}", text))

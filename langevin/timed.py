@@ -218,8 +218,9 @@ class Elsewhere:
 @contextlib.contextmanager
 def process_on(backend, setting):
     """An executor of one process whose Keras has another backend, for `Elsewhere`."""
+    fresh = dataclasses.replace(setting)  # without the tensors that it may hold here
     pool = futures.ProcessPoolExecutor(
-        1, multiprocessing.get_context("spawn"), initializer=_settle, initargs=(setting,)
+        1, multiprocessing.get_context("spawn"), initializer=_settle, initargs=(fresh,)
     )
     before = os.environ.get("KERAS_BACKEND")
     os.environ["KERAS_BACKEND"] = backend
