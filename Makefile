@@ -38,8 +38,8 @@ tune: .venv/.ready  ## choose the learning rates and sigmas that the author did 
 verify: .venv/.ready  ## train a random sample of the recorded runs again, and compare
 	$(RUN) verify $(FLAGS)
 
-bench: .venv/.ready  ## compare our loop with model.fit, and Langevin with plain optimizers
-	$(RUN) bench $(FLAGS)
+bench: .venv/.ready  ## time our loop against model.fit, Langevin against plain: 10 quiet minutes
+	$(RUN) bench $(ARGS)
 
 MINUTES := 10
 soak: .venv/.ready  ## kill sweeps at random for MINUTES=10, count what is lost; for the README

@@ -41,8 +41,7 @@ def main(arguments=None):
     text = "add the losses after 20 steps of N recorded runs to figures/paper/first-steps.csv"
     command.add_argument("--record", type=_count, metavar="N", help=text)
     text = "compare our loop with model.fit, and Langevin with plain optimizers"
-    command = commands.add_parser("bench", help=text, description=text)
-    command.add_argument("--rounds", type=int, default=5, help="how often each variant is timed")
+    commands.add_parser("bench", help=text, description=text)
     options = parser.parse_args(arguments)
     try:
         return COMMANDS[options.command](options)
@@ -136,7 +135,7 @@ def verify(options):
 def bench(options):
     from langevin import bench
 
-    bench.bench(options.rounds)
+    bench.bench()
 
 
 COMMANDS = {

@@ -55,6 +55,7 @@ def figures(profile=None, only=None, fresh=False):
         if not _execute(profile, name, parameters):
             failed.append(name)
     _report(profile, begun, failed)
+    print(_compilation(profile, plan, begun))
     if fresh and profile == "paper":
         print(profiles.compare_with_recorded())
     return not failed
@@ -163,6 +164,25 @@ def _report(profile, begun, failed):
         print(f"  {_short(path)}")
     if failed:
         print(f"FAILED: {', '.join(failed)}")
+
+
+def _compilation(profile, plan, begun):
+    """How much of the time of what was trained since then went into compilation, in words."""
+    trained = {}
+    for name, parameters in plan.items():
+        store = profiles.store(profile, name)
+        for key in map(runs.key_of, runs.grid(parameters.get("runs", []))):
+            if (path := store.find(key)) and path.stat().st_mtime >= begun:
+                trained[key] = store.load(key)["history"]
+    training, compiling = (
+        sum(sum(history[column]) for history in trained.values())
+        for column in ("seconds", "compile_seconds")
+    )
+    share = compiling / max(training + compiling, 1e-9)
+    return (
+        f"{len(trained)} runs were trained, {training:.0f} s in all processes together; compiling "
+        f"them took {compiling:.0f} s more, {share:.0%} of both."
+    )
 
 
 def _short(path):

@@ -174,19 +174,20 @@ class Program:
         iteration = next(i for i, v in enumerate(self.slots) if v is self.optimizer.iterations)
         group_step = jax.vmap(self._step, in_axes=(0, 0, 0, 0, 0, None))
 
-        def draw(step, sigma):
-            normal = jax.vmap(lambda seed: noise.normal(seed, step, 0, self.ends[-1]))(seeds)
-            return sigma[:, None] * masks * normal
-
         def step(changing, data):
             order, rate, sigma, moves = data
             given = jax.lax.cond(
-                jnp.any(sigma > 0), draw, lambda *_: jnp.zeros_like(masks),
-                changing[2][iteration][0], sigma,
+                jnp.any(sigma > 0), self.draw, lambda *_: jnp.zeros_like(masks),
+                changing[2][iteration][0], sigma, seeds, masks,
             )  # fmt: skip
             return group_step(*changing, given, (order, rate, moves), train), None
 
         return jax.lax.scan(step, changing, (orders, rates, sigmas, moves))[0]
+
+    def draw(self, step, sigma, seeds, masks):
+        """sigma xi of every run, on its noisy layers."""
+        normal = jax.vmap(lambda seed: noise.normal(seed, step, 0, self.ends[-1]))(seeds)
+        return sigma[:, None] * masks * normal
 
     def _step(self, weights, others, slots, given, data, train):
         """One update of one run."""

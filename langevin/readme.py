@@ -5,7 +5,7 @@ import re
 import nbformat
 import yaml
 
-from langevin import profiles, report, runs, sweeps, tables
+from langevin import costs, profiles, report, runs, sweeps, tables
 from langevin.store import root
 
 MARK = re.compile(r"(<!-- (\w+): made by `make \w+`[^>]*-->\n).*?(<!-- /\2 -->)", re.S)
@@ -81,7 +81,8 @@ def citation():
 
 def write():
     """Put all that is computed between its marks in README.md and docs/."""
-    fill({"verdicts": verdicts, "findings": findings, "table": table, "citation": citation})
+    fill({"verdicts": verdicts, "findings": findings, "table": table, "bench": costs.readme,
+          "citation": citation})
 
 
 def fill(made):
