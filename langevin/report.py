@@ -196,11 +196,11 @@ def citation():
     """The paper and this software as BibTeX, from CITATION.cff."""
     software = yaml.safe_load((root() / "CITATION.cff").read_text())
     paper = software["preferred-citation"]
-    author = " and ".join(f"{one['family-names']}, {one['given-names']}" for one in paper["authors"])
+    names = [f"{one['family-names']}, {one['given-names']}" for one in paper["authors"]]
     number = paper["identifiers"][0]["value"].removeprefix("arXiv:")
     return f"""```bibtex
 @article{{bras{paper["year"]}langevin,
-  author = {{{author}}},
+  author = {{{" and ".join(names)}}},
   title = {{{paper["title"]}}},
   journal = {{arXiv preprint arXiv:{number}}},
   year = {{{paper["year"]}}}

@@ -5,24 +5,40 @@ import shutil
 
 import pandas as pd
 
-from langevin import __main__, datasets, report, runs, sweeps
+from langevin import __main__, badges, datasets, report, runs, sweeps
 from langevin.store import Store, root
 
 
-def test_the_readme_is_made_from_the_recorded_runs_and_made_again_the_same(tmp_path, monkeypatch):
-    readme = tmp_path / "README.md"
-    shutil.copy(root() / "README.md", readme)
-    before = readme.read_text()
+def test_the_documents_are_made_from_the_recorded_runs_and_made_again_the_same(
+    tmp_path, monkeypatch
+):
+    (tmp_path / "docs").mkdir()
+    files = [tmp_path / name for name in ("README.md", "docs/findings.md")]
+    for name in ("README.md", "docs/findings.md", "CITATION.cff"):
+        shutil.copy(root() / name, tmp_path / name)
     monkeypatch.setattr(report, "root", lambda: tmp_path)
+    monkeypatch.setattr(report, "verdicts_in_short", lambda: "the verdicts")
     monkeypatch.setattr(report, "findings", lambda: "what was found")
     monkeypatch.setattr(report, "table", lambda: "| a | table |")
+
+    def marks():
+        lines = "\n".join(path.read_text() for path in files).splitlines()
+        return [line for line in lines if line.startswith("<!-- ")]
+
+    before = marks()
     report.write_readme()
-    once = readme.read_text()
+    once = [path.read_text() for path in files]
     report.write_readme()
-    assert readme.read_text() == once
-    marks = [line for line in before.splitlines() if line.startswith("<!-- ")]
-    assert [line for line in once.splitlines() if line.startswith("<!-- ")] == marks
-    assert len(marks) == 4 and "what was found" in once and "| a | table |" in once
+    assert [path.read_text() for path in files] == once
+    assert marks() == before and len(before) == 10
+    assert "the verdicts" in once[0] and "| a | table |" in once[0] and "@article" in once[0]
+    assert "what was found" in once[1] and badges.readme_badges() in once[0]
+
+
+def test_the_citation_is_the_one_of_the_citation_file():
+    said = report.citation()
+    assert "author = {Bras, Pierre}" in said and "journal = {arXiv preprint arXiv:2212.14718}" in said
+    assert said in (root() / "README.md").read_text(), "make readme"
 
 
 def test_the_table_has_a_row_a_notebook_with_its_command():

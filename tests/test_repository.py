@@ -55,7 +55,7 @@ def locked(path):
 def test_conda_environment_has_the_ranges_of_pyproject():
     python, packages = conda("environment.yml")
     assert SpecifierSet(python) == SpecifierSet(PROJECT["requires-python"])
-    assert packages == project("tensorflow", "jax", "notebooks", "test")
+    assert packages == project("tensorflow", "jax", "notebooks", "page", "test")
 
 
 def test_binder_environment_has_the_ranges_of_pyproject_with_the_small_tensorflow():
