@@ -37,7 +37,7 @@ def test_the_documents_are_made_from_the_recorded_runs_and_made_again_the_same(
 
 def test_the_citation_is_the_one_of_the_citation_file():
     said = report.citation()
-    assert "author = {Bras, Pierre}" in said and "journal = {arXiv preprint arXiv:2212.14718}" in said
+    assert "{Bras, Pierre}" in said and "{arXiv preprint arXiv:2212.14718}" in said
     assert said in (root() / "README.md").read_text(), "make readme"
 
 

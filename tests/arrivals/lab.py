@@ -72,7 +72,7 @@ def page(chromium):
 def run_all(page, lab, checkout, path):
     """Open a notebook and run all cells; AssertionError if one fails or a figure shows nothing."""
     page.goto(lab.replace("/lab?", f"/lab/tree/{path}?reset&"))
-    page.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]").wait_for(state="attached")
+    page.get_by_text("(ipykernel) | Idle").wait_for()  # before, running does nothing at all
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
     page.wait_for_function(FINISHED, timeout=10 * MINUTES)
