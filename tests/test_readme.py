@@ -47,3 +47,9 @@ def test_the_time_is_estimated_without_the_data(monkeypatch):
     monkeypatch.setattr(sweeps, "dataset_of", unavailable)
     assert sweeps.estimate(planned, 1) == known and 10 < known < 1000
     assert sweeps.estimate(planned, 2) == known / 2
+
+
+def test_the_citation_is_the_one_of_the_citation_file():
+    said = readme.citation()
+    assert "{Bras, Pierre}" in said and "{arXiv preprint arXiv:2212.14718}" in said
+    assert said in (root() / "README.md").read_text(), "make readme"
