@@ -182,9 +182,16 @@ def _about(planned, cores, unit, name):
     return f"{len(planned)} runs" if math.isnan(time) else f"about {time:.1f} {name}"
 
 
+def soak():
+    """What the last `make soak` counted, as a table."""
+    counts = pd.read_csv(root() / "figures" / "paper" / "soak.csv")
+    rows = [f"| {what} | {count:,} |" for what, count in counts.itertuples(index=False)]
+    return "\n".join(["| what | count |", "| --- | ---: |", *rows])
+
+
 def write_readme():
-    """Put the findings and the table, computed from the recorded runs, into README.md."""
-    made = {"findings": findings, "table": table}
+    """Put findings, table and counts, computed from what is recorded, into README.md."""
+    made = {"findings": findings, "table": table, "soak": soak}
     path = root() / "README.md"
     text = path.read_text()
     path.write_text(README_MARK.sub(lambda m: f"{m[1]}{made[m[2]]()}\n{m[3]}", text))
