@@ -38,8 +38,8 @@ tune: .venv/.ready  ## choose the learning rates and sigmas that the author did 
 verify: .venv/.ready  ## train a random sample of the recorded runs again, and compare
 	$(RUN) verify $(FLAGS)
 
-bench: .venv/.ready  ## compare our loop with model.fit, and Langevin with plain optimizers
-	$(RUN) bench $(FLAGS)
+bench: .venv/.ready  ## time our loop against model.fit, Langevin against plain: 10 quiet minutes
+	$(RUN) bench $(ARGS)
 
 MINUTES := 10
 soak: .venv/.ready  ## kill sweeps at random for MINUTES=10, count what is lost; for the README
@@ -68,9 +68,11 @@ format: .venv/.ready  ## repair what lint can repair, strip the notebooks
 	  'metadata.papermill cell.metadata.papermill cell.metadata.execution' notebooks/*.ipynb)
 
 lock: build/uv  ## choose the exact versions again, highest and lowest
-	build/uv/bin/uv pip compile $(LOCK) --extra notebooks --extra cluster --upgrade -o requirements.lock
+	build/uv/bin/uv pip compile $(LOCK) $(EXTRAS:%=--extra %) --upgrade -o requirements.lock
 	build/uv/bin/uv pip compile $(LOCK) --resolution lowest-direct --upgrade -o requirements-lowest.lock
 
+# What a person's environment has beside a backend and the tests.
+EXTRAS := notebooks page browser remedies cluster
 LOCK := pyproject.toml --universal --extra tensorflow --extra jax --extra test \
   --quiet --no-header --no-annotate --no-emit-index-url
 
@@ -87,10 +89,10 @@ GPU = $(shell nvidia-smi >/dev/null 2>&1 && echo yes)
 # An environment is ready when its stamp is newer than what it is made from.
 # `touch .venv/.ready` makes do with an environment of your own.
 .venv/.ready: requirements.lock
-.venv/.ready: extras = $(if $(GPU),cuda,tensorflow),jax,notebooks,cluster,test
+.venv/.ready: extras = $(if $(GPU),cuda,tensorflow) jax test $(EXTRAS)
 .venv/.ready: pythons = python3.13 python3.12 python3.11 python3
 .venv-lowest/.ready: requirements-lowest.lock
-.venv-lowest/.ready: extras = tensorflow,jax,test
+.venv-lowest/.ready: extras = tensorflow jax test
 .venv-lowest/.ready: pythons = python3.11 python3.12 python3.13 python3
 
 # A command that exists may still not run (pyenv's shims) or lack venv (Debian without python3-venv).
@@ -107,7 +109,7 @@ USABLE := import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info 
 	echo "Making $(@D) with $$($$python -V): $(extras). A few minutes, 3 GB; with cuda more."; \
 	$$python -m venv $(@D); \
 	$(@D)/bin/python -m pip install -qq --disable-pip-version-check \
-	  --constraint $(filter %.lock,$^) --editable '.[$(extras)]'; \
+	  --constraint $(filter %.lock,$^) --editable ".[$$(tr ' ' , <<<'$(strip $(extras))')]"; \
 	touch $@; \
 	echo "$(@D) is ready after $$SECONDS s."
 

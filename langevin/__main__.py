@@ -27,6 +27,11 @@ def main(arguments=None):
     command.add_argument("--fresh", action="store_true", help="train again what is stored")
     text = "put the findings of the recorded runs into README.md"
     commands.add_parser("readme", help=text, description=text)
+    text = "stamp the repository's address into README.md and the notebooks"
+    command = commands.add_parser("badges", help=text, description=text)
+    command.add_argument("--repo", metavar="OWNER/NAME", help="default: as in pyproject.toml")
+    text = "render the page: start, notebooks, documents, API reference"
+    commands.add_parser("page", help=text, description=text)
     text = "choose the learning rates and sigmas that the author did not publish"
     commands.add_parser("tune", help=text, description=text)
     text = "train a random sample of recorded runs again, and compare; at smoke scale, all runs"
@@ -36,8 +41,7 @@ def main(arguments=None):
     text = "add the losses after 20 steps of N recorded runs to figures/paper/first-steps.csv"
     command.add_argument("--record", type=_count, metavar="N", help=text)
     text = "compare our loop with model.fit, and Langevin with plain optimizers"
-    command = commands.add_parser("bench", help=text, description=text)
-    command.add_argument("--rounds", type=int, default=5, help="how often each variant is timed")
+    commands.add_parser("bench", help=text, description=text)
     options = parser.parse_args(arguments)
     try:
         return COMMANDS[options.command](options)
@@ -96,9 +100,22 @@ def figures(options):
 
 
 def readme(options):
-    from langevin import report
+    from langevin import readme
 
-    report.write_readme()
+    readme.write()
+
+
+def badges(options):
+    from langevin import badges
+
+    badges.stamp(options.repo)
+
+
+def page(options):
+    # The page's own tools are an extra.
+    from langevin import page
+
+    page.build()
 
 
 def tune(options):
@@ -118,7 +135,7 @@ def verify(options):
 def bench(options):
     from langevin import bench
 
-    bench.bench(options.rounds)
+    bench.bench()
 
 
 COMMANDS = {
@@ -127,6 +144,8 @@ COMMANDS = {
     "show": show,
     "figures": figures,
     "readme": readme,
+    "badges": badges,
+    "page": page,
     "tune": tune,
     "verify": verify,
     "bench": bench,

@@ -1,13 +1,21 @@
-"""`make bench`: what our loop and the noise cost, as ratios measured side by side in one run.
+"""`make bench`: what training costs, as ratios measured side by side in one run.
 
-A variant is one thing to time, a comparison names two of them; `langevin.timed` says what is in
-them.  Each variant is compiled and passed through once before anything counts.  Then the variants
-of a group take turns, A B C A B C, so that the machine's drift hits all alike; a ratio is the
-median over the rounds of the ratios within a round, beside the least and the greatest of them.
+One process measures on Keras's present backend, TensorFlow by default, and starts another for JAX.
+
+A variant is one thing to time, a comparison holds it to another (`langevin.variants`); what they
+do is in `langevin.timed`, what the machine could do in `langevin.limits`.  All variants of a group
+are compiled and passed through once before anything counts.  Then they take turns, A B C A B C, so
+that the machine's drift hits all alike; a ratio is the median over the rounds of the ratios within
+a round, beside the least and the greatest of them.
+
+The ten minutes go into: steps of dense-20, every optimizer, 100 s; steps of the other networks 150
+s, most of it ResNet's; epochs of dense-3, -20 and -40 against `model.fit`, 220 s, half of it
+compilation; seeds together 70 s.  Hence three rounds of what takes seconds and seven of the rest.
 """
 
+import contextlib
 import dataclasses
-import itertools
+import math
 import os
 import platform
 from pathlib import Path
@@ -17,196 +25,245 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
-from langevin import optimizers, runs, store
-from langevin.timed import (
+from langevin import limits, optimizers, runs, store, timed
+from langevin.variants import (
     ALL,
+    FIRST,
     FIT,
     KERAS,
     NONE,
     OURS,
+    SECOND,
     SOME,
     Setting,
     Variant,
     mnist_or_its_size,
-    subject_of,
-    take_turns,
 )
+
+STEP, EPOCH = (Variant(what, OURS, "adam", NONE) for what in ("step", "epoch"))
+FAST = ("dense-3", "dense-40", "highway-20", "conv-dense-20")
 
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
-    """A row of the table: a variant over its baseline; `goal` is the greatest ratio aimed at."""
+    """A row of the table: a variant over its baseline, or alone; `goal` is the greatest ratio
+    aimed at."""
 
-    group: str
     variant: Variant
-    baseline: Variant
+    baseline: Variant | None = None
     goal: float | None = None
 
 
-def epoch_comparisons():
-    """Our loop against `model.fit`: Adam, L-Adam, and our L-Adam against Keras's Adam."""
-    plain, noisy = Variant("epoch", OURS, "adam", NONE), Variant("epoch", OURS, "adam", ALL)
-    of_keras, of_ours = Variant("epoch", FIT, "adam", KERAS), Variant("epoch", FIT, "adam", ALL)
-    for variant, baseline in [(plain, of_keras), (noisy, of_ours)]:
-        yield Comparison("epoch", variant, baseline, goal=0.4)
-        yield Comparison("epoch", variant, dataclasses.replace(baseline, executions="best"))
-    yield Comparison("epoch", noisy, of_keras)
+@dataclasses.dataclass(frozen=True)
+class Group:
+    """Comparisons whose variants take turns, so many rounds."""
+
+    name: str
+    comparisons: list
+    rounds: int
+
+    def variants(self):
+        """Each once, in the order of first mention, a baseline before what is held to it."""
+        both = ((c.baseline, c.variant) for c in self.comparisons if measurable(c.variant))
+        return list(dict.fromkeys(v for pair in both for v in pair if v))
 
 
-def step_comparisons(loop):
-    """Each Langevin optimizer against its plain counterpart, in one loop."""
-    goals = {("adam", SOME): 1.15, ("adam", ALL): 1.3} if loop == OURS else {}
+def measurable(variant):
+    """Whether it is timed at all: JAX's convolutions take minutes to compile on a CPU."""
+    on_cpu_by_jax = variant.backend == "jax" and runs.device() == "cpu"
+    return not (on_cpu_by_jax and getattr(variant, "convolutional", False))
+
+
+def noisy(plain, *noises, goals=()):
+    """The plain variant alone, and with each noise over it."""
+    yield Comparison(plain)
+    for noise, goal in zip(noises, [*goals, *[None] * len(noises)]):
+        yield Comparison(dataclasses.replace(plain, noise=noise), plain, goal)
+
+
+def optimizer_steps():
+    """Every optimizer with noise over without, on both backends and in `model.fit`; L-Adam's parts
+    say where its time goes."""
     for name in optimizers.BY_NAME:
-        plain = Variant("step", loop, name, NONE)
-        for noise in (SOME, ALL):
-            noisy = dataclasses.replace(plain, noise=noise)
-            yield Comparison(f"step, {loop}", noisy, plain, goals.get((name, noise)))
-        if loop == FIT:
-            for noise in (NONE, SOME, ALL):
-                own = dataclasses.replace(plain, noise=KERAS)
-                yield Comparison(f"step, {loop}", dataclasses.replace(plain, noise=noise), own)
+        plain, adam = dataclasses.replace(STEP, optimizer=name), name == "adam"
+        yield from noisy(plain, SOME, ALL, goals=(1.15, 1.3) if adam else ())
+        on_jax = dataclasses.replace(plain, backend="jax")
+        yield from noisy(on_jax, ALL, goals=(1.1,) if adam else ())
+    yield from noisy(dataclasses.replace(STEP, loop=FIT, noise=KERAS), NONE, ALL)
+    for part in ({"what": "update"}, {"what": "draw", "noise": ALL}):
+        yield Comparison(dataclasses.replace(STEP, **part), STEP)
+    on_jax = dataclasses.replace(STEP, backend="jax")
+    yield Comparison(dataclasses.replace(on_jax, what="draw", noise=ALL), on_jax)
 
 
-def part_comparisons():
-    """Where the time of an L-Adam step goes, as shares of the plain step."""
-    step = Variant("step", OURS, "adam", NONE)
-    for what, noise in [("update", NONE), ("draw", SOME), ("draw", ALL)]:
-        # In the steps' group, so that both are timed in the same rounds.
-        yield Comparison(f"step, {OURS}", dataclasses.replace(step, what=what, noise=noise), step)
+def model_steps(model):
+    """Langevin and Layer Langevin over plain; convolutions over `model.fit` too."""
+    plain = dataclasses.replace(STEP, model=model)
+    yield from noisy(plain, SOME, ALL, goals=(1.02, 1.02) if model == "resnet" else ())
+    if plain.convolutional:
+        for backend in ("tensorflow", "jax"):
+            ours = dataclasses.replace(plain, backend=backend)
+            yield Comparison(ours, dataclasses.replace(ours, loop=FIT, noise=KERAS))
 
 
-def all_comparisons():
-    # The epochs last: what was measured before says where their time goes.
+def epochs(model):
+    """Our loop over `model.fit` by default and with many steps an execution, on both backends."""
+    plain = dataclasses.replace(EPOCH, model=model)
+    fit = dataclasses.replace(plain, loop=FIT, noise=KERAS)
+    for backend in ("tensorflow", "jax"):
+        for executions in (1, 32):
+            goal = 0.4 if (model, backend, executions) == ("dense-20", "tensorflow", 1) else None
+            other = dataclasses.replace(fit, backend=backend, executions=executions)
+            yield Comparison(dataclasses.replace(plain, backend=backend), other, goal)
+    if model == "dense-20":
+        ours, in_fit = (dataclasses.replace(v, noise=ALL) for v in (plain, fit))
+        yield Comparison(ours, in_fit, goal=0.4)
+        # 0.8 s an epoch, and 0.55 s an epoch and seed, where `model.fit` takes 1.3 s.
+        yield Comparison(ours, fit, goal=0.62)
+        yield Comparison(dataclasses.replace(ours, backend="jax", together=8), fit, goal=0.42)
+
+
+def seeds_together(counts=(2, 4, 8, 16)):
+    """Seconds a seed of L-Adam on JAX, many seeds as one program over one."""
+    alone = dataclasses.replace(STEP, noise=ALL, backend="jax")
+    yield Comparison(alone)
+    for count in counts:
+        yield Comparison(dataclasses.replace(alone, together=count), alone)
+
+
+def small_groups(models, rounds):
+    """The machine's limits, and the steps of some models."""
+    machine = [limits.Limit(what) for what in (limits.PRODUCT, limits.SMALL, limits.COPY)]
     return [
-        *step_comparisons(OURS), *part_comparisons(), *step_comparisons(FIT), *epoch_comparisons(),
-    ]  # fmt: skip
+        Group("machine", [Comparison(limit) for limit in machine], rounds),
+        *(Group(f"step, {model}", list(model_steps(model)), rounds) for model in models),
+    ]
 
 
-def variants_of(comparisons):
-    """Each variant once, in the order of first mention, a baseline before what is held to it."""
-    return list(dict.fromkeys(v for c in comparisons for v in (c.baseline, c.variant)))
+def all_groups():
+    first, second = (dataclasses.replace(EPOCH, what=what, noise=ALL) for what in (FIRST, SECOND))
+    return [
+        *small_groups(FAST, 7),
+        Group("step, dense-20", list(optimizer_steps()), 7),
+        Group("step, resnet", list(model_steps("resnet")), 3),
+        Group("seeds together, dense-20", list(seeds_together()), 3),
+        # The epochs last: what was measured before says where their time goes.
+        Group("further run, dense-20", [Comparison(first, second, goal=1.05)], 5),
+        *(Group(f"epoch, {m}", list(epochs(m)), 3) for m in ("dense-3", "dense-20", "dense-40")),
+    ]
 
 
-def row_of(comparison, seconds, notes=None):
-    """A comparison's row: medians, and the ratios within the rounds."""
-    notes = notes or {}
-    own, base = (np.array(seconds[v]) for v in (comparison.variant, comparison.baseline))
-    ratios = own / base
-    goal, ratio = comparison.goal, float(np.median(ratios))
+def row_of(comparison, seconds, facts):
+    """A comparison's row: medians, the ratios within the rounds, and what follows from the facts,
+    the variants' needs; numbers that were not measured are NaN."""
+    variant, baseline, goal = comparison.variant, comparison.baseline, comparison.goal
+    own, base = (np.array(seconds.get(v, [math.nan])) for v in (variant, baseline))
+    ratios, median = own / base, float(np.median(own))
+    ratio, needs, others = float(np.median(ratios)), facts.get(variant, {}), facts.get(baseline, {})
     return {
-        "group": comparison.group,
-        "variant": f"{comparison.variant}{notes.get(comparison.variant, '')}",
-        "baseline": f"{comparison.baseline}{notes.get(comparison.baseline, '')}",
-        "seconds_median": float(np.median(own)),
+        **dataclasses.asdict(variant),
+        "variant": str(variant),
+        "baseline": str(baseline or ""),
+        "seconds_median": median,
         "baseline_seconds_median": float(np.median(base)),
         "ratio": ratio,
         "ratio_low": float(ratios.min()),
         "ratio_high": float(ratios.max()),
         "goal": goal,
         "met": "" if goal is None else "yes" if ratio <= goal else "no",
+        "operations_a_second": needs.get("operations", math.nan) / median,
+        "bytes_a_second": needs.get("bytes", math.nan) / median,
+        "memory": needs.get("memory", math.nan),
+        "memory_ratio": needs.get("memory", math.nan) / others.get("memory", math.nan),
     }
 
 
 def where_time_goes(comparison, seconds, steps):
     """For a goal that was missed, the parts of the time, in words; "" where they were not timed."""
-    median = {variant: 1e3 * float(np.median(values)) for variant, values in seconds.items()}
     variant, baseline = comparison.variant, comparison.baseline
-    plain = Variant("step", OURS, variant.optimizer, NONE)
+
+    def ms(of, **changes):
+        return 1e3 * float(np.median(seconds[dataclasses.replace(of, **changes)]))
+
     try:
-        update = median[dataclasses.replace(plain, what="update")]
-        gradients = median[plain] - update
         if variant.what == "epoch":
-            step, other = (median[dataclasses.replace(v, what="step")] for v in (variant, baseline))
-            rest, other_rest = median[variant] - steps * step, median[baseline] - steps * other
-            return (
-                f"{steps} steps of {step:.2f} ms, of it the gradients {gradients:.2f}, and "
-                f"{rest:.0f} ms of evaluation and the rest; the baseline {steps} of {other:.2f} "
-                f"and {other_rest:.0f} ms. The gradients alone would be "
-                f"{steps * gradients / median[baseline]:.2f} of the baseline"
+            (step, rest), (other, other_rest) = (
+                (ms(v, what="step"), ms(v) - steps * ms(v, what="step"))
+                for v in (variant, baseline)
             )
-        draw = median[dataclasses.replace(variant, what="draw")]
-        added = median[variant] - median[plain]
+            return (
+                f"{steps} steps of {step:.2f} ms, and {rest:.0f} ms of evaluation and the rest; "
+                f"the baseline {steps} of {other:.2f} and {other_rest:.0f} ms"
+            )
+        if variant.what != "step":
+            return ""
+        added, draw = ms(variant) - ms(baseline), ms(variant, what="draw", noise=ALL)
         return (
-            f"plain step {median[plain]:.2f} ms: gradients {gradients:.2f}, update {update:.2f}; "
-            f"noise adds {added:.2f}: the draw alone {draw:.2f}, its use {added - draw:.2f}"
+            f"the plain step takes {ms(baseline):.2f} ms, noise adds {added:.2f}: the draw of all "
+            f"layers' noise alone {draw:.2f}"
         )
     except KeyError:
         return ""
 
 
-def machine():
-    """Columns that name the processor with its cores, the versions, and how busy it was."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    processor = named[0] if named else platform.processor() or platform.machine()
-    able = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count())
-    device = "" if runs.device() == "cpu" else f", {runs.device()}"
-    packages = ("keras", keras.backend.backend(), "numpy")
+def facts_of_machine():
+    """Columns that name the machine and the versions, and how busy it was."""
+    packages = ("keras", "tensorflow", "jax", "numpy")
     versions = [f"python {platform.python_version()}"]
-    versions += [f"{name} {runs._version(name)}" for name in packages]
     return {
-        "machine": f"{processor}, {len(able)} cores{device}",
-        "versions": ", ".join(versions),
+        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+        "device": runs.device(),
+        "versions": ", ".join(versions + [f"{p} {runs._version(p)}" for p in packages]),
         "load_before": round(os.getloadavg()[0], 1),
     }
 
 
-def measure(comparisons, setting, rounds):
+def measure(groups, setting):
     """Yields the table group by group, a row a comparison."""
-    passes = sum(len(variants_of(members)) for _, members in _groups(comparisons)) * (rounds + 2)
-    seconds, steps = {}, len(setting.dataset.x_train) // setting.batch_size
-    with tqdm(total=passes, unit="pass") as bar:
-        for group, members in _groups(comparisons):
-            subjects = {}
-            for variant in variants_of(members):
-                bar.set_description(f"{group}: compiling")
-                subjects[variant] = subject_of(variant, setting)
-                bar.update()
-            bar.set_description(f"{group}: timing")
-            seconds |= take_turns(subjects, rounds, bar.update)
-            notes = {variant: subject.note for variant, subject in subjects.items()}
-            rows = [row_of(comparison, seconds, notes) for comparison in members]
-            for row, comparison in zip(rows, members):
-                why = where_time_goes(comparison, seconds, steps) if row["met"] == "no" else ""
-                row["where_the_time_goes"] = why
-            yield pd.DataFrame(rows)
+    variants = [v for group in groups for v in group.variants()]
+    passes = sum(len(group.variants()) * (group.rounds + 2) for group in groups)
+    elsewhere = {v.backend for v in variants} - {keras.backend.backend()}
+    process = contextlib.nullcontext()
+    if elsewhere:
+        process = timed.process_on(elsewhere.pop(), setting)
+    seconds = {}
+    with tqdm(total=passes, unit="pass") as bar, process as pool:
+        for group in groups:
+            bar.set_description(group.name)
+            subjects = timed.subjects_of(group.variants(), setting, pool, bar.update)
+            seconds |= timed.take_turns(subjects, group.rounds, bar.update)
+            facts = {variant: subject.facts for variant, subject in subjects.items()}
+            yield pd.DataFrame(_rows(group, seconds, facts, setting))
 
 
-def _groups(comparisons):
-    return [(k, list(g)) for k, g in itertools.groupby(comparisons, key=lambda c: c.group)]
+def _rows(group, seconds, facts, setting):
+    for comparison in group.comparisons:
+        row = {"group": group.name, **row_of(comparison, seconds, facts), "where_the_time_goes": ""}
+        if row["met"] == "no":
+            steps = setting.steps_of(comparison.variant)
+            row["where_the_time_goes"] = where_time_goes(comparison, seconds, steps)
+        if not measurable(comparison.variant):
+            row["where_the_time_goes"] = "not measured: on a CPU its compilation takes minutes"
+        yield row
 
 
-def bench(rounds=5, comparisons=None, setting=None, folder=None):
+def bench(groups=None, setting=None, folder=None):
     """Measure, print the table, and save it as bench.csv.
 
     Args:
-        rounds: how often each variant is timed, after a pass that does not count.
-        comparisons: by default `all_comparisons()`.
-        setting: by default dense-20 on MNIST, in batches of 512.
+        groups: by default `all_groups()`.
+        setting: by default MNIST in batches of 512.
         folder: by default figures/bench of this project.
 
     Returns: the table.
     """
-    if keras.backend.backend() != "tensorflow":
-        raise ValueError(
-            "`bench` measures the loop on TensorFlow. "
-            f"Received: KERAS_BACKEND={keras.backend.backend()!r}"
-        )
-    if rounds < 1:
-        raise ValueError(f"`rounds` must be at least 1. Received: {rounds}")
     setting = setting or Setting(mnist_or_its_size())
-    facts = {"dataset": setting.dataset.label, **machine(), "rounds": rounds}
-    print(
-        f"dense-{setting.depth} on {setting.dataset.label}, batches of {setting.batch_size}; "
-        f"medians of {rounds} rounds.\n{facts['machine']}; {facts['versions']}; "
-        f"load before: {facts['load_before']}.", flush=True,
-    )  # fmt: skip
-    comparisons = all_comparisons() if comparisons is None else list(comparisons)
+    facts = {"dataset": setting.dataset.label, **facts_of_machine()}
+    print(*facts.items(), sep="\n", flush=True)
     path = Path(folder or store.root() / "figures" / "bench") / "bench.csv"
     path.parent.mkdir(parents=True, exist_ok=True)
     table = pd.DataFrame()
-    for rows in measure(comparisons, setting, rounds):
+    for rows in measure(all_groups() if groups is None else groups, setting):
         # At once: what is measured is kept when the rest is interrupted.
         table = pd.concat([table, rows.assign(**facts)], ignore_index=True)
         table.to_csv(path, index=False, float_format="%.5g")
@@ -219,19 +276,14 @@ def as_text(table):
     """The table to read: milliseconds, ratio [least, greatest], goals, and what was missed."""
     lines = []
     for group, rows in table.groupby("group", sort=False):
-        _, comma, loop = group.partition(", ")
-        said = comma + loop  # what the group's name has told already
         lines.append(f"\n{group}: milliseconds; ratio [least, greatest of the rounds] to what")
         for row in rows.itertuples():
-            variant, baseline = (
-                v.replace(said, "") if said else v for v in (row.variant, row.baseline)
-            )
+            line = f"  {row.variant:52}{1e3 * row.seconds_median:9.2f}"
+            if row.baseline:
+                line += f"  {row.ratio:5.2f} [{row.ratio_low:.2f}, {row.ratio_high:.2f}] "
+                line += f"to {row.baseline}"
             met = {"yes": "met", "no": "MISSED"}.get(row.met)
-            goal = f"; goal {row.goal:g}: {met}" if met else ""
-            lines.append(
-                f"  {variant:48}{1e3 * row.seconds_median:9.2f}  {row.ratio:5.2f} "
-                f"[{row.ratio_low:.2f}, {row.ratio_high:.2f}] to {baseline}{goal}"
-            )
+            lines.append(line + (f"; goal {row.goal:g}: {met}" if met else ""))
             if row.where_the_time_goes:
                 lines.append(f"      {row.where_the_time_goes}")
     return "\n".join(lines)

@@ -19,7 +19,7 @@ import random
 import keras
 from keras import ops
 
-from langevin import noise, placement
+from langevin import noise, placement, remedies
 from langevin.checks import check_number, received
 
 VARIANTS = ("paper", "keras")
@@ -450,8 +450,8 @@ def from_run(run, langevin_layers, mixin=None):
     if one is given."""
     given = {} if run.epsilon is None else {"epsilon": run.epsilon}
     made = BY_NAME[run.optimizer]
-    if mixin:
-        made = type(made.__name__, (mixin, made), {})
+    if mixins := [one for one in (mixin, remedies.of(run.remedy).optimizer) if one]:
+        made = type(made.__name__, (*mixins, made), {})
     return made(
         learning_rate=run.learning_rate,
         sigma=run.sigma,

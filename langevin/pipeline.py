@@ -8,7 +8,7 @@ from pathlib import Path
 
 import nbformat
 
-from langevin import profiles, runs
+from langevin import profiles, runs, sweeps
 from langevin.checks import check_known, is_number, received
 from langevin.store import alone, root
 
@@ -24,7 +24,8 @@ def choose_profile(named=None):
 
 
 def figures(profile=None, only=None, fresh=False):
-    """Execute notebooks by papermill; the executed copies are kept in build/<profile>.
+    """Train what the notebooks need, then execute them by papermill, which finds it stored; the
+    executed copies are kept in build/<profile>.
 
     Args:
         profile: `smoke`, `quick` or `paper`; None chooses by the device.
@@ -33,6 +34,9 @@ def figures(profile=None, only=None, fresh=False):
 
     Returns: True if every notebook came to its end.
     """
+    # The notebooks' kernels share a GPU with this process: none takes all its memory at once.
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
     profile, why = choose_profile(profile)
     names = profiles.notebooks(profile, only)
     print(f"Profile {profile}: {why}. Notebooks: {', '.join(names)}.", flush=True)
@@ -45,10 +49,13 @@ def figures(profile=None, only=None, fresh=False):
     if runs.device() == "cpu":
         os.environ.setdefault("LANGEVIN_WORKERS", str(os.cpu_count()))
     begun, failed = time.time(), []
+    if train:
+        _train(profile, plan)
     for name, parameters in plan.items():
         if not _execute(profile, name, parameters):
             failed.append(name)
     _report(profile, begun, failed)
+    print(_compilation(profile, plan, begun))
     if fresh and profile == "paper":
         print(profiles.compare_with_recorded())
     return not failed
@@ -72,6 +79,19 @@ def _parameters(profile, name, train):
     for run in runs.grid(given.get("runs", [])) if train else ():
         runs.dataset_of(run)  # what must be trained needs its data: say so now
     return given
+
+
+def _train(profile, plan):
+    """Train all notebooks' runs as one sweep where they share a store: no process waits for a
+    notebook to be drawn, and a program that several notebooks need is compiled once."""
+    studies = {}
+    for name, parameters in plan.items():
+        store = profiles.store(profile, name)
+        needed = studies.setdefault(store.folder, (store, {}))[1]
+        needed |= dict.fromkeys(runs.grid(parameters.get("runs", [])))
+    for store, needed in studies.values():
+        if needed:
+            sweeps.sweep(needed, store)
 
 
 def _check_like(where, value, default):
@@ -144,6 +164,25 @@ def _report(profile, begun, failed):
         print(f"  {_short(path)}")
     if failed:
         print(f"FAILED: {', '.join(failed)}")
+
+
+def _compilation(profile, plan, begun):
+    """How much of the time of what was trained since then went into compilation, in words."""
+    trained = {}
+    for name, parameters in plan.items():
+        store = profiles.store(profile, name)
+        for key in map(runs.key_of, runs.grid(parameters.get("runs", []))):
+            if (path := store.find(key)) and path.stat().st_mtime >= begun:
+                trained[key] = store.load(key)["history"]
+    training, compiling = (
+        sum(sum(history[column]) for history in trained.values())
+        for column in ("seconds", "compile_seconds")
+    )
+    share = compiling / max(training + compiling, 1e-9)
+    return (
+        f"{len(trained)} runs were trained, {training:.0f} s in all processes together; compiling "
+        f"them took {compiling:.0f} s more, {share:.0%} of both."
+    )
 
 
 def _short(path):

@@ -103,8 +103,10 @@ def available(profile, blocks):
     """
     blocks = list(blocks)
     for place, block in enumerate(blocks if profile != "paper" else ()):
+        names = block.get("dataset", "mnist")
         try:
-            datasets.load(block.get("dataset", "mnist"))
+            for name in names if isinstance(names, list) else [names]:
+                datasets.load(name)
         except datasets.DataUnavailable as error:
             print(f"{error}\n*** scikit-learn's digits instead: these are not the paper's data ***")
             fallback = {"dataset": "digits", "batch_size": 64, "train_size": None}

@@ -16,7 +16,7 @@ from importlib import metadata
 import keras
 import pandas as pd
 
-from langevin import datasets, models, optimizers, placement, schedules, training
+from langevin import datasets, models, optimizers, placement, remedies, schedules, training
 from langevin.checks import check_known, is_number, received
 from langevin.store import digest
 
@@ -85,9 +85,12 @@ class Run:
         langevin_layers: as for the optimizers, without predicates, or "shallowest 30 %".
         noise_cap: upper bound of P inside the noise.
         noise_start, noise_stop: the noise's window, in fractions of all steps.
+        noise_bias_correction: whether P inside L-Adam's noise carries Adam's correction of m, as
+            published; only its "paper" variant can do without.
         schedule: "drop", "inverse" or "constant"; see `langevin.schedules.values`.
         initializer: name of a Keras initializer, for every kernel.
         epochs, batch_size, seed: whole numbers.
+        remedy: None, or for "dense" and "conv-dense" a name of `langevin.remedies.BY_NAME`.
 
     Raises:
         ValueError: a setting of another type or out of its range, named with what was expected.
@@ -126,12 +129,17 @@ class Run:
     )
     noise_start: float = _number(0.0, "in [0, 1]", lambda value: 0 <= value <= 1)
     noise_stop: float = _number(1.0, "in [0, 1]", lambda value: 0 <= value <= 1)
+    noise_bias_correction: bool = _setting(True, bool, "true or false")
     schedule: str = _one_of("drop", schedules.NAMES)
     initializer: str = _one_of("glorot_uniform", INITIALIZERS)
     epochs: int = _count(20)
     batch_size: int = _count(512)
     seed: int = _setting(
         0, int, "a whole number in [0, 2**31)", lambda value: 0 <= value < 2**31
+    )  # fmt: skip
+    remedy: str | None = _setting(
+        None, (str, type(None)), f"null or one of {', '.join(remedies.BY_NAME)}",
+        lambda value: value is None or value in remedies.BY_NAME,
     )  # fmt: skip
 
     def __new__(cls, *values, **settings):
@@ -155,14 +163,21 @@ class Run:
             )
         # One run, one spelling: what says the same compares equal and has the same key.
         self._set_size()
+        self._check_remedy()
         layers = self.langevin_layers
         if isinstance(layers, str):
             placement.share(layers)
         self._set(langevin_layers=tuple(layers) if isinstance(layers, list) else layers)
         if layers == 1:
             self._set(langevin_layers=None)
+        if not self.noise_bias_correction and (self.optimizer, self.variant) != ("adam", "paper"):
+            raise ValueError(
+                "`noise_bias_correction` must be true but for optimizer 'adam' in variant 'paper'. "
+                f"Received: False with optimizer {self.optimizer!r}, variant {self.variant!r}"
+            )
         if self.sigma == 0:
             self._set(langevin_layers=None, noise_cap=None, noise_start=0.0, noise_stop=1.0)
+            self._set(noise_bias_correction=True)
         for name in ("learning_rate", "sigma", "noise_start", "noise_stop"):
             self._set(**{name: float(getattr(self, name))})
 
@@ -180,6 +195,21 @@ class Run:
                 )
             self._set(depth=depth)
 
+    def _check_remedy(self):
+        if self.remedy and self.model not in remedies.MODELS:
+            raise ValueError(
+                f"`remedy` needs a model among {', '.join(remedies.MODELS)}; leave it out for "
+                f"another. Received: remedy={self.remedy!r}, model={self.model!r}"
+            )
+        remedy, backend = remedies.of(self.remedy), keras.backend.backend()
+        if backend not in remedy.backends:
+            raise ValueError(
+                f"`remedy` {self.remedy!r} trains on {' and '.join(remedy.backends)}; set "
+                f"KERAS_BACKEND. Received: the backend {backend}"
+            )
+        if remedy.initializer:  # the remedy's own
+            self._set(initializer=Run.initializer)
+
     def _set(self, **settings):
         for name, value in settings.items():
             object.__setattr__(self, name, value)
@@ -194,6 +224,7 @@ class Run:
         same = dataclasses.replace(
             self, seed=0, epochs=1, initializer="glorot_uniform", learning_rate=1.0,
             schedule="constant", sigma=float(self.sigma > 0), noise_start=0.0, noise_stop=1.0,
+            noise_bias_correction=True,
         )  # fmt: skip
         if keras.backend.backend() == "jax":  # there the noise's place is data, or that it is none
             same = dataclasses.replace(same, sigma=1.0, langevin_layers=None)
@@ -269,15 +300,15 @@ def dataset_of(run):
 @functools.lru_cache
 def data_facts(name):
     """Hash and label of a whole data set; of a known one also where it cannot be had, so that
-    recorded runs can be read without the data."""
+    recorded runs can be read without the data.  Of CIFAR-100 no run is recorded."""
     try:
         dataset = data_of(name, None, False)
         return dataset.hash, dataset.label
     except datasets.DataUnavailable:
         for known, label in datasets.KNOWN.items():
-            if label.startswith(datasets.LABELS[name]):
+            if label.split(" (")[0] == datasets.LABELS[name]:
                 return known, label
-        raise
+        return f"{name} is not at hand", datasets.LABELS[name]
 
 
 def key_of(run):

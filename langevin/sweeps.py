@@ -4,7 +4,6 @@ import contextlib
 import dataclasses
 import functools
 import itertools
-import math
 import multiprocessing
 import os
 import tempfile
@@ -17,13 +16,13 @@ import keras
 from tqdm import auto, std
 
 from langevin import models, training
-from langevin.datasets import DataUnavailable
+from langevin.datasets import SIZES
 from langevin.runs import data_facts, dataset_of, device, frame, group_size, key_of, records
 from langevin.store import Store, alone, root
 from langevin.training import MEASURED_IMAGES
 
 # Runs that one process trains with one compiled program before others may help, at least a group.
-UNIT = 5
+UNIT = 6
 # For the estimate of time alone: operations a second of a CPU's core, and a program's compilation.
 # Batch normalization waits for memory, the more so the fewer channels a convolution makes.
 CPU_SPEED, COMPILE_SECONDS = 40e9, 5.0
@@ -128,11 +127,14 @@ def _summary(runs):
     for run, missing in seeds.items():
         text = f"  {run.model}-{run.depth} {run.optimizer}, {run.initializer}"
         text += f", lr {run.learning_rate:g}"
+        text += ", Keras's update" if run.variant == "keras" else ""
+        text += f", epsilon {run.epsilon:g}" if run.epsilon else ""
         if run.sigma:
             text += f", sigma {run.sigma:g} on {run.layers_text()} layers"
             text += f", P <= {run.noise_cap:g}" if run.noise_cap else ""
             if (run.noise_start, run.noise_stop) != (0, 1):
                 text += f", in steps {100 * run.noise_start:g} to {100 * run.noise_stop:g} %"
+            text += "" if run.noise_bias_correction else ", without bias correction"
         lines.append(f"{text}: {len(missing)} seeds of {run.epochs} epochs")
     text = f"Not recorded, and left out, about {hours:.1f} hours of one core:\n"
     return text + "\n".join(lines)
@@ -153,18 +155,14 @@ def _announcement(runs, missing, where, count, train):
 
 
 def estimate(runs, count):
-    """Seconds that the runs take in so many processes, by their arithmetic, within a factor of 2;
-    NaN where their data cannot be had.
+    """Seconds that the runs take in so many processes, by their arithmetic, within a factor of 2.
 
     A training step costs three forward passes; every epoch measures two sets of images.
     """
     seconds = 0.0
     for unit in _units(runs):
         network = dataclasses.replace(unit[0].program(), optimizer="adam", sigma=0.0)
-        try:
-            operations = sum(run.epochs for run in unit) * _operations(network)
-        except DataUnavailable:
-            return math.nan
+        operations = sum(run.epochs for run in unit) * _operations(network)
         speed = CPU_SPEED / SLOWER.get(network.model, 1.0)
         seconds += COMPILE_SECONDS + operations / speed
     return seconds / count
@@ -173,10 +171,16 @@ def estimate(runs, count):
 @functools.lru_cache
 def _operations(run):
     """Multiplications and additions of an epoch, with its measuring."""
-    dataset = dataset_of(run)
-    model = models.build(run, dataset.x_train.shape[1:], dataset.classes)
-    images = len(dataset.x_train)
-    passes = 3 * images + min(images, MEASURED_IMAGES) + len(dataset.x_test)
+    if run.dataset in SIZES:  # known without the data
+        images, tested, (*sides, channels), classes = SIZES[run.dataset]
+        images = min(images, run.train_size or images)
+        shape = (*(max(side, models.LEAST_SIDE.get(run.model, 1)) for side in sides), channels)
+    else:
+        data = dataset_of(run)
+        images, tested, shape = len(data.x_train), len(data.x_test), data.x_train.shape[1:]
+        classes = data.classes
+    model = models.build(run, shape, classes)
+    passes = 3 * images + min(images, MEASURED_IMAGES) + tested
     return passes * 2 * models.multiplications(model)
 
 

@@ -7,163 +7,101 @@ tensors in memory, scaled beforehand and shuffled; validation on the same evalua
 pass, 2,000 at once; timed by a callback from the epoch's begin to its end, so that neither
 compilation nor handing over the images counts.
 
-A step.  The mean of some tens of steps without evaluation; of `model.fit`, whose first step waits
-for the input pipeline to be built and whose last ends with the epoch, those between.
+A step.  The mean of some tens of steps, of three with convolutions, without evaluation; of
+`model.fit`, whose first step waits for the input pipeline to be built and whose last ends with the
+epoch, those between.
+
+Seconds are a seed's where several are trained together.  What runs on another backend than this
+process is built and called in a process of its own (`process_on`).
 """
 
+import contextlib
 import dataclasses
-import functools
 import gc
+import multiprocessing
+import os
 import time
+import weakref
+from concurrent import futures
 
 import keras
 import numpy as np
-from keras import ops
 
-from langevin import datasets, models, optimizers, runs, training
+from langevin import limits, models, optimizers, training
+from langevin.variants import FIRST, FIT, KERAS, SECOND, tensors
 
-OURS, FIT = "our loop", "model.fit"
-# Noise in the order of the table, as settings of a run; Keras's own optimizer has none to set.
-NOISE = {
-    "Keras's own": {},
-    "no noise": {"sigma": 0.0},
-    "30 % of the layers noisy": {"sigma": 1e-3, "langevin_layers": 0.3},
-    "all layers noisy": {"sigma": 1e-3},
-}
-KERAS, NONE, SOME, ALL = NOISE
-PARTS = ("update", "draw")
-IMAGES, TEST_IMAGES, SIDE = 60_000, 10_000, 28  # MNIST's size, to which digits are brought
+# Subjects: called once they make one pass and return its seconds, an epoch's or a step's, a seed.
+# Their `facts` go into the table: what they need, in operations and bytes.
 
-
-@dataclasses.dataclass(frozen=True)
-class Variant:
-    """One thing that is timed.
-
-    Args:
-        what: "epoch", with evaluation; "step"; or a part of a step alone: "update", "draw".
-        loop: `OURS` or `FIT`.
-        optimizer: a run's name for it.
-        noise: a key of `NOISE`.
-        executions: `steps_per_execution` of `model.fit`, a number or "best", found by a trial.
-    """
-
-    what: str
-    loop: str
-    optimizer: str
-    noise: str
-    executions: int | str = 1
-
-    def __str__(self):
-        name = optimizers.BY_NAME[self.optimizer].__name__
-        name = f"Keras's {name[1:]}" if self.noise == KERAS else f"{name}, {self.noise}"
-        part = f", {self.what} alone" if self.what in PARTS else ""
-        best = ", best steps_per_execution" if self.executions == "best" else ""
-        return f"{name}, {self.loop}{part}{best}"
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Setting:
-    """What all variants share: data, network, batches, how much a step's timing averages over."""
-
-    dataset: datasets.Dataset
-    depth: int = 20
-    batch_size: int = 512
-    steps: int = 40
-    executions: tuple = (1, 8, 32, 117)  # an epoch of MNIST has 117 steps
-
-    def run(self, variant):
-        return runs.Run(
-            model="dense", depth=self.depth, optimizer=variant.optimizer, epochs=1,
-            batch_size=self.batch_size, **NOISE[variant.noise],
-        )  # fmt: skip
-
-    def steps_of(self, variant):
-        an_epoch = len(self.dataset.x_train) // self.batch_size
-        return an_epoch if variant.what == "epoch" else min(self.steps, an_epoch)
-
-    @functools.cached_property
-    def scaled(self):
-        """The training images as `model.fit` gets them, with their labels."""
-        return _tensors(self.dataset.x_train, self.dataset.y_train)
-
-    @functools.cached_property
-    def evaluated(self):
-        """The images that `Program.measure` measures, as one set for `model.fit`."""
-        parts = [part[: training.MEASURED_IMAGES] for part in self.scaled]
-        test = _tensors(self.dataset.x_test, self.dataset.y_test)
-        return {
-            "validation_data": tuple(ops.concatenate(pair) for pair in zip(parts, test)),
-            "validation_batch_size": training.MEASURED_AT_ONCE,
-        }
-
-    @functools.cached_property
-    def best_executions(self):
-        """The candidate that makes an epoch of `model.fit` with Keras's Adam fastest in a trial."""
-        default = Variant("epoch", FIT, "adam", KERAS)
-        candidates = {
-            count: Fit(dataclasses.replace(default, executions=count), self)
-            for count in self.executions
-        }
-        seconds = take_turns(candidates, rounds=2)
-        return min(candidates, key=lambda count: np.median(seconds[count]))
-
-
-def _tensors(images, labels):
-    return ops.convert_to_tensor(images.astype("float32") / 255), ops.convert_to_tensor(labels)
-
-
-def mnist_or_its_size():
-    """MNIST, or where it cannot be had scikit-learn's digits, enlarged and repeated to its size."""
-    try:
-        return datasets.load("mnist")
-    except datasets.DataUnavailable:
-        digits = datasets.load("digits")
-    arrays = {}
-    for part, count in (("train", IMAGES), ("test", TEST_IMAGES)):
-        images = datasets.fit(getattr(digits, f"x_{part}"), SIDE)
-        labels = getattr(digits, f"y_{part}")
-        index = np.arange(count) % len(images)
-        arrays |= {f"x_{part}": images[index], f"y_{part}": labels[index]}
-    label = "scikit-learn's digits, enlarged and repeated to MNIST's size"
-    return dataclasses.replace(digits, **arrays, label=label)
-
-
-# Subjects: called once they make one pass and return its seconds, an epoch's or a step's.
+# Subjects that differ only in data share a compiled program, as runs do.
+_PROGRAMS = weakref.WeakValueDictionary()
 
 
 class OurLoop:
     """A pass of our compiled epoch, with its evaluation or without."""
 
-    note = ""
-
     def __init__(self, variant, setting):
-        run = setting.run(variant)
-        self.images, self.evaluates = len(setting.dataset.x_train), variant.what == "epoch"
-        self.steps, self.passes = setting.steps_of(variant), 0
-        self.rates = np.full((1, self.steps), run.learning_rate, "float32")
-        self.sigmas = np.full((1, self.steps), run.sigma, "float32")
-        self.program = training.backend().Program(run.program(), setting.dataset)
-        self.program.start([run])
+        first, self.together = setting.run(variant), variant.together
+        data, self.steps = setting.data(variant), setting.steps_of(variant)
+        self.images, self.evaluates = len(data.x_train), variant.what == "epoch"
+        self.group = [dataclasses.replace(first, seed=seed) for seed in range(self.together)]
+        self.passes, shape = 0, (self.together, self.steps)
+        self.rates = np.full(shape, first.learning_rate, "float32")
+        self.sigmas = np.full(shape, first.sigma, "float32")
+        key = first.program(), data, self.together
+        self.program = _PROGRAMS.get(key) or training.backend().Program(*key)
+        _PROGRAMS[key] = self.program
+        self.program.start(self.group)
+        self.facts = {}
+        if variant.what == "step":
+            self.facts = limits.needs(self.program.model, setting.batch_size)
 
     def __call__(self):
         self.passes += 1
         begun = time.perf_counter()
         order = training.order(0, self.passes, self.images)
-        self.program.epoch(order[np.newaxis], self.rates, self.sigmas)
+        self.program.epoch(np.stack([order] * self.together), self.rates, self.sigmas)
         if self.evaluates:
             self.program.measure()
-            return time.perf_counter() - begun
-        int(self.program.optimizer.iterations)  # on a GPU the call above returns before its end
-        return (time.perf_counter() - begun) / self.steps
+            return (time.perf_counter() - begun) / self.together
+        limits.wait(self.program)
+        return (time.perf_counter() - begun) / self.steps / self.together
+
+
+class OurStep(OurLoop):
+    """Steps alone; the first pass also finds the memory that they take."""
+
+    def __call__(self):
+        if "memory" in self.facts:
+            return super().__call__()
+        self.facts["memory"], seconds = limits.memory(self.program, super().__call__)
+        return seconds
 
 
 class OurPart(OurLoop):
-    """The optimizer's update alone, or the draw of the noise alone, as our loop makes them."""
+    """The draw of the noise alone, as our loop makes it, or the optimizer's update alone; that on
+    TensorFlow only, since XLA fuses it with the gradients."""
 
     def __init__(self, variant, setting):
+        super().__init__(variant, setting)
+        jax = variant.backend == "jax"
+        self.compiled = self._draw_on_jax() if jax else self._on_tensorflow(variant.what)
+
+    def _draw_on_jax(self):
+        import jax
+
+        seeds, masks = self.program.fixed
+        draw = jax.jit(
+            lambda first, sigma, masks: jax.lax.scan(
+                lambda total, step: (total + self.program.draw(step, sigma, seeds, masks), None),
+                masks, first + jax.numpy.arange(self.steps),
+            )[0]
+        )  # fmt: skip
+        return lambda: draw(self.passes * self.steps, self.sigmas[:, 0], masks)
+
+    def _on_tensorflow(self, what):
         import tensorflow as tf
 
-        super().__init__(variant, setting)
         optimizer, weights = self.program.optimizer, self.program.weights
         optimizer.learning_rate.assign(self.rates[0, 0])
         optimizer.sigma.assign(self.sigmas[0, 0])
@@ -171,6 +109,7 @@ class OurPart(OurLoop):
         def update(gradients):
             for _ in tf.range(self.steps):
                 optimizer.apply(gradients, weights)
+            return weights[0][0]
 
         def draw(gradients):
             total = 0.0
@@ -180,14 +119,31 @@ class OurPart(OurLoop):
             return total
 
         # Arguments, not constants: what follows from a constant is computed once, at compilation.
-        self.gradients = [tf.fill(tf.shape(w), 1e-3) for w in weights]
-        self.compiled = tf.function({"update": update, "draw": draw}[variant.what])
+        gradients = [tf.fill(tf.shape(w), 1e-3) for w in weights]
+        compiled = tf.function({"update": update, "draw": draw}[what])
+        return lambda: compiled(gradients)
 
     def __call__(self):
+        self.passes += 1
         begun = time.perf_counter()
-        self.compiled(self.gradients)
-        int(self.program.optimizer.iterations)
-        return (time.perf_counter() - begun) / self.steps
+        np.asarray(self.compiled())
+        return (time.perf_counter() - begun) / self.steps / self.together
+
+
+class FurtherRun:
+    """The first or the second epoch of a run of `langevin.training.fit`, a seed more each pass."""
+
+    facts = {}
+
+    def __init__(self, variant, setting):
+        self.run, self.dataset = setting.run(variant), setting.dataset
+        self.epoch, self.passes = 1 + (variant.what == SECOND), 0
+
+    def __call__(self):
+        self.passes += 1
+        run = dataclasses.replace(self.run, epochs=2, seed=self.passes)
+        [history] = training.fit([run], self.dataset)
+        return history[self.epoch]["seconds"]
 
 
 class Fit:
@@ -197,12 +153,10 @@ class Fit:
     to a second of waiting for the input pipeline of the epoch before: that does not count here.
     """
 
+    facts = {}
+
     def __init__(self, variant, setting):
-        run, data, count = setting.run(variant), setting.dataset, variant.executions
-        self.note = ""
-        if count == "best":
-            count = setting.best_executions
-            self.note = f" = {count}"
+        run, data = setting.run(variant), setting.data(variant)
         self.model = models.build(run, data.x_train.shape[1:], data.classes)
         if variant.noise == KERAS:
             plain = optimizers.BY_NAME[run.optimizer].__name__[1:]
@@ -211,10 +165,10 @@ class Fit:
             optimizer = optimizers.from_run(run, run.langevin_layers)
         self.model.compile(
             optimizer, keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-            metrics=["accuracy"], steps_per_execution=count,
+            metrics=["accuracy"], steps_per_execution=variant.executions,
         )  # fmt: skip
-        self.steps = setting.steps_of(variant)
-        x, y = (part[: self.steps * setting.batch_size] for part in setting.scaled)
+        images = setting.steps_of(variant) * setting.batch_size
+        x, y = tensors(data.x_train[:images], data.y_train[:images])
         self.given = {"x": x, "y": y, "batch_size": setting.batch_size, "verbose": 0}
         self.clock = _StepClock if variant.what == "step" else _EpochClock
         if variant.what == "epoch":
@@ -248,10 +202,83 @@ class _StepClock(keras.callbacks.Callback):
         return (self.times[-1] - self.times[1]) / (len(self.times) - 2)
 
 
-def subject_of(variant, setting):
+class Elsewhere:
+    """A subject in the process of another backend, built there while others are built here."""
+
+    def __init__(self, variant, pool):
+        self.variant, self.pool, self.facts = variant, pool, {}
+        self.built = pool.submit(_build, variant)
+
+    def __call__(self):
+        self.built.result()
+        seconds, self.facts = self.pool.submit(_pass, self.variant).result()
+        return seconds
+
+
+@contextlib.contextmanager
+def process_on(backend, setting):
+    """An executor of one process whose Keras has another backend, for `Elsewhere`."""
+    fresh = dataclasses.replace(setting)  # without the tensors that it may hold here
+    pool = futures.ProcessPoolExecutor(
+        1, multiprocessing.get_context("spawn"), initializer=_settle, initargs=(fresh,)
+    )
+    before = os.environ.get("KERAS_BACKEND")
+    os.environ["KERAS_BACKEND"] = backend
+    try:
+        pool.submit(_forget)  # the process starts here, and inherits the environment
+    finally:
+        os.environ.pop("KERAS_BACKEND")
+        os.environ |= {} if before is None else {"KERAS_BACKEND": before}
+    with pool:
+        yield pool
+
+
+# What that process holds: its setting, and the subjects of the group that is timed.
+_HERE = {}
+
+
+def _settle(setting):
+    _HERE.update(setting=setting, subjects={})
+
+
+def _forget():
+    _HERE["subjects"].clear()
+
+
+def _build(variant):
+    _HERE["subjects"][variant] = subject_of(variant, _HERE["setting"])
+
+
+def _pass(variant):
+    subject = _HERE["subjects"][variant]
+    return subject(), subject.facts
+
+
+def subject_of(variant, setting, pool=None):
+    """What times the variant: here, or through the pool if its backend is another."""
+    if isinstance(variant, limits.Limit):
+        return limits.Machine(variant)
+    if variant.backend != keras.backend.backend():
+        return Elsewhere(variant, pool)
     if variant.loop == FIT:
         return Fit(variant, setting)
-    return (OurPart if variant.what in PARTS else OurLoop)(variant, setting)
+    if variant.what in (FIRST, SECOND):
+        return FurtherRun(variant, setting)
+    return {"epoch": OurLoop, "step": OurStep}.get(variant.what, OurPart)(variant, setting)
+
+
+def subjects_of(variants, setting, pool=None, step=lambda: None):
+    """A subject for each variant; those of the group before are let go."""
+    forgotten = pool and pool.submit(_forget)
+    # Those elsewhere first: they are built there while the others are built here.
+    here = keras.backend.backend()
+    subjects = {}
+    for variant in sorted(variants, key=lambda v: v.backend == here):
+        subjects[variant] = subject_of(variant, setting, pool)
+        step()
+    if forgotten:
+        forgotten.result()
+    return {variant: subjects[variant] for variant in variants}
 
 
 def take_turns(subjects, rounds, step=lambda: None):

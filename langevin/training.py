@@ -26,6 +26,8 @@ METRICS = ("loss", "accuracy", "val_loss", "val_accuracy")
 MEASURED_IMAGES = 10_000
 # Images a forward pass while measuring: bounds the memory of convolutional models.
 MEASURED_AT_ONCE = 2_000
+# Keras's default of Adam, which no run changes.
+BETA_1 = 0.9
 
 
 def fit(runs, dataset, checkpoint=None, progress=None):
@@ -110,7 +112,11 @@ def check(run, dataset):
 
 def _schedule(run, steps):
     window = run.noise_start, run.noise_stop
-    return schedules.values(run.schedule, run.learning_rate, run.sigma, steps, window)
+    rates, sigmas = schedules.values(run.schedule, run.learning_rate, run.sigma, steps, window)
+    if not run.noise_bias_correction:
+        # sqrt(P) in the noise holds 1 / sqrt(1 - beta_1^t): so sigma can take it out again.
+        sigmas *= np.sqrt(1 - BETA_1 ** np.arange(1, steps + 1), dtype="float32")
+    return rates, sigmas
 
 
 def order(seed, epoch, images):

@@ -76,6 +76,13 @@ def test_blocks_and_filters_are_those_of_the_models_that_have_them():
         Run(model="resnet", depth=20)
 
 
+def test_the_bias_correction_of_the_noise_is_the_published_l_adams_alone():
+    assert Run(noise_bias_correction=False) == Run()  # without noise nothing is to be corrected
+    for other in ({"optimizer": "rmsprop"}, {"variant": "keras"}):
+        with pytest.raises(ValueError, match="`noise_bias_correction` must be true.*Received"):
+            Run(sigma=1e-3, noise_bias_correction=False, **other)
+
+
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="recorded on TensorFlow")
 def test_recorded_runs_keep_their_keys(monkeypatch):
     paths = sorted((root() / "figures" / "paper" / "runs").glob("*/*.json"))
@@ -91,7 +98,7 @@ def test_runs_of_one_program_differ_only_in_data():
     run = Run(sigma=1e-3, depth=30)
     data = dataclasses.replace(
         run, seed=7, sigma=0.5, learning_rate=0.1, schedule="inverse", epochs=3,
-        initializer="he_uniform", noise_stop=0.5,
+        initializer="he_uniform", noise_stop=0.5, noise_bias_correction=False,
     )  # fmt: skip
     assert data.program() == run.program()
     others = [{"depth": 31}, {"sigma": 0.0}, {"langevin_layers": 0.3}, {"optimizer": "sgd"}]

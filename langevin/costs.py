@@ -1,0 +1,198 @@
+"""The bench's table read: what noise costs, what bounds a step, the goals; figures and Markdown."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+
+from langevin import limits, plots
+from langevin.store import root
+from langevin.variants import ALL, NONE, OURS, SOME
+
+NOISES = {"Layer Langevin, 30 %": (SOME, "s"), "Langevin, all layers": (ALL, "D")}
+BACKENDS = {"tensorflow": "TensorFlow", "jax": "JAX"}
+
+
+def recorded():
+    """The table that `make bench` wrote last, as committed: figures/bench/bench.csv."""
+    table = pd.read_csv(root() / "figures" / "bench" / "bench.csv")
+    text = ["variant", "baseline", "met", "where_the_time_goes"]
+    return table.fillna(dict.fromkeys(text, ""))
+
+
+def seen(table):
+    """On what the table was measured, in words."""
+    one = table.iloc[0]
+    return f"{one.dataset}, batches of 512; {one.machine}; {one.versions}"
+
+
+def steps_of_models(table):
+    """A row a model: L-Adam's plain step on TensorFlow, what it needs of the machine, and what
+    noise on 30 % of the layers, and on all, makes of its time and of its memory."""
+    steps = table[(table.what == "step") & (table.loop == OURS) & (table.optimizer == "adam")]
+    steps = steps[steps.backend == "tensorflow"]
+    top = table.set_index("what")
+    rows = []
+    for model, here in steps.groupby("model", sort=False):
+        plain = here[(here.noise == NONE) & (here.baseline == "")].iloc[0]
+        noisy = {noise: here[here.noise == noise].iloc[0] for noise in (SOME, ALL)}
+        product, copy = (
+            top.loc[limits.PRODUCT].operations_a_second, top.loc[limits.COPY].bytes_a_second
+        )
+        rows.append({
+            "model": model,
+            "plain step (ms)": 1e3 * plain.seconds_median,
+            "of a large product": plain.operations_a_second / product,
+            "of a large copy": plain.bytes_a_second / copy,
+            **{f"{name}: time": noisy[noise].ratio for name, (noise, _) in NOISES.items()},
+            "plain memory (MB)": plain.memory / 2**20,
+            **{f"{name}: memory": noisy[noise].memory_ratio for name, (noise, _) in NOISES.items()},
+        })  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def bounds_text(table):
+    """How far from the machine's limits the models are, and why, as Markdown."""
+    top = table.set_index("what").operations_a_second
+    small = top[limits.SMALL] / top[limits.PRODUCT]
+    models = steps_of_models(table)
+    best = models.loc[models["of a large product"].idxmax()]
+    least = models.loc[models["of a large product"].idxmin()]
+    return (
+        f"A large product makes {top[limits.PRODUCT] / 1e9:.0f} billion operations a second here; "
+        f"a {limits.SMALL}, a hidden layer's, alone reaches {small:.0%} of that. Nearest to "
+        f"the limit comes {best.model} with {best['of a large product']:.0%}, farthest is "
+        f"{least.model} with {least['of a large product']:.0%}. No model reads and writes what it "
+        f"holds at more than {models['of a large copy'].max():.0%} of the speed of a large copy."
+    )
+
+
+def goals(table):
+    """Each goal, what was measured, and where the time goes if it was missed, as Markdown."""
+    lines = ["| measured | against | ratio | goal | |", "| --- | --- | --- | --- | --- |"]
+    for row in table[table.goal.notna()].itertuples():
+        met = {"yes": "met", "no": f"**missed**: {row.where_the_time_goes}"}[row.met].rstrip(": ")
+        lines.append(
+            f"| {row.group.rpartition(', ')[2]}, {row.what}: {row.variant} | {row.baseline} "
+            f"| {row.ratio:.2f} ({row.ratio_low:.2f} to {row.ratio_high:.2f}) | {row.goal:g} "
+            f"| {met} |"
+        )
+    return "\n".join(lines)
+
+
+def everything(table):
+    """Every row of the table, as Markdown."""
+    lines = ["| group | measured | ms | ratio | against |", "| --- | --- | --- | --- | --- |"]
+    for row in table.itertuples():
+        measured = not np.isnan(row.seconds_median)
+        text = f"{1e3 * row.seconds_median:.4g}" if measured else row.where_the_time_goes
+        ratio = f"{row.ratio:.2f}" if measured and row.baseline else ""
+        lines.append(f"| {row.group} | {row.variant} | {text} | {ratio} | {row.baseline} |")
+    return "\n".join(lines)
+
+
+def as_markdown(table, decimals=2):
+    """A small frame as Markdown."""
+    lines = [f"| {' | '.join(table)} |", f"|{' --- |' * len(table.columns)}"]
+    for row in table.itertuples(index=False):
+        cells = (v if isinstance(v, str) else f"{v:.{decimals}f}" for v in row)
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def readme():
+    """The README's part: the goals, the models, and everything behind a fold."""
+    table = recorded()
+    seconds = epoch_text(table)
+    return "\n\n".join([
+        f"Measured by `make bench` on {seen(table)}; ratios are medians over rounds in which all "
+        "take turns, with the least and the greatest.",
+        seconds, goals(table), as_markdown(steps_of_models(table)), bounds_text(table),
+        "<details><summary>All that was measured</summary>", everything(table), "</details>",
+    ])  # fmt: skip
+
+
+def epoch_text(table):
+    """Seconds an epoch of dense-20 with evaluation, as a sentence."""
+    epochs = table[(table.what == "epoch") & (table.model == "dense-20") & (table.noise == ALL)]
+    ours = epochs[epochs.loop == OURS]
+    on = {name: ours[ours.backend == name].iloc[0] for name in BACKENDS}
+    tf, jax = on["tensorflow"], on["jax"]
+    fit = table[(table.what == "epoch") & table.baseline.str.startswith("Keras's Adam, model.fit")]
+    fit = fit[(fit.model == "dense-20") & (fit.backend == "tensorflow")].iloc[0]
+    return (
+        f"An epoch of dense-20 with L-Adam and its evaluation takes {tf.seconds_median:.2f} s on "
+        f"TensorFlow and {jax.seconds_median:.2f} s a seed on JAX, {jax.together:.0f} seeds "
+        f"together, where `model.fit` with Keras's Adam takes {fit.baseline_seconds_median:.2f} s."
+    )
+
+
+# Figures.
+
+
+def noise_by_model(table):
+    """Time and memory of a Langevin step over the plain step, by model."""
+    steps = table[(table.what == "step") & (table.loop == OURS) & (table.optimizer == "adam")]
+    steps = steps[(steps.backend == "tensorflow") & (steps.baseline != "")]
+    models = list(dict.fromkeys(steps.model))
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.6), sharex=True)
+    for shift, (name, (noise, marker)) in zip((-0.1, 0.1), NOISES.items()):
+        rows = steps[steps.noise == noise].drop_duplicates("model").set_index("model").loc[models]
+        places = np.arange(len(models)) + shift
+        reach = np.abs([rows.ratio_low - rows.ratio, rows.ratio_high - rows.ratio])
+        look = {"ls": "", "marker": marker, "color": plots.COLORS["adam"], "label": name}
+        look["mfc"] = "white" if noise == SOME else None
+        left.errorbar(places, rows.ratio, reach, capsize=3, **look)
+        right.plot(places, rows.memory_ratio, **look)
+    for axes, what in ((left, "time"), (right, "memory")):
+        axes.axhline(1, color=plots.GREY, lw=0.8)
+        axes.set(xticks=range(len(models)), ylabel=f"{what} over the plain step's")
+        axes.set_xticklabels(models, rotation=30, ha="right")
+    _finish(figure, "What does the noise cost?", table, left)
+    return figure
+
+
+def loops(table):
+    """Seconds an epoch: our loop and `model.fit`, by model and backend."""
+    epochs = table[(table.what == "epoch") & (table.noise == NONE) & (table.loop == OURS)]
+    models = list(dict.fromkeys(epochs.model))
+    figure, grid = plt.subplots(1, 2, figsize=(10, 3.4), sharey=True)
+    for axes, (backend, name) in zip(grid, BACKENDS.items()):
+        here = epochs[epochs.backend == backend]
+        bars = {"our loop": here.drop_duplicates("model").set_index("model").seconds_median}
+        for fit, rows in here.groupby("baseline", sort=False):
+            label = fit.replace("Keras's Adam, ", "").replace(" on JAX", "")
+            bars[label] = rows.set_index("model").baseline_seconds_median
+        for place, (label, seconds) in enumerate(bars.items()):
+            color = plots.COLORS["adam"] if label == OURS else plots.GREY
+            heights = seconds.loc[models]
+            where = np.arange(len(models)) + 0.27 * (place - 1)
+            axes.bar(where, heights, 0.25, color=color, alpha=0.5 if place == 2 else 1, label=label)
+        axes.set(title=name, xticks=range(len(models)), xticklabels=models)
+    grid[0].set_ylabel("seconds an epoch, Adam,\nevaluation included")
+    _finish(figure, "Our loop and model.fit", table, grid[0])
+    return figure
+
+
+def together(table):
+    """Seconds a seed and memory against the seeds trained together, on JAX."""
+    rows = table[table.group.str.startswith("seeds together")].sort_values("together")
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.2))
+    color = plots.COLORS["adam"]
+    left.plot(rows.together, 1e3 * rows.seconds_median, "D-", color=color, label="L-Adam, dense-20")
+    left.set(ylabel="ms a step and seed", ylim=(0, None))
+    right.plot(rows.together, rows.memory / 2**20, "D-", color=color)
+    right.set(ylabel="memory (MB)", ylim=(0, None))
+    for axes in (left, right):
+        axes.set_xscale("log", base=2)
+        axes.set(xlabel="seeds together", xticks=rows.together, xticklabels=rows.together)
+    _finish(figure, "Many seeds as one program on JAX", table, left)
+    return figure
+
+
+def _finish(figure, title, table, axes):
+    figure.suptitle(title, x=0.01, ha="left", fontsize=13, fontweight="bold")
+    legend = figure.legend(
+        *axes.get_legend_handles_labels(), loc="outside lower left", ncols=4, title=seen(table),
+        alignment="left",
+    )  # fmt: skip
+    legend.get_title().set(color=plots.GREY, fontsize=8)
