@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 import warnings
 
 import numpy as np
@@ -260,6 +261,7 @@ def test_a_lock_that_its_holder_removed_meanwhile_is_taken_anew(tmp_path):
         for _ in range(50):
             with alone(tmp_path / "lock"):
                 inside.append(1)
+                time.sleep(0.001)
                 most.append(len(inside))
                 inside.pop()
 
