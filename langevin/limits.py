@@ -4,12 +4,9 @@ The machine's limits are a product of large matrices and a copy of a large array
 stands a product of the size that a hidden layer of 64 units makes of a batch of 512.
 """
 
-import ctypes
 import dataclasses
 import math
-import re
 import time
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -90,25 +87,20 @@ def wait(program):
 def memory(program, make_pass):
     """Bytes that training takes beside its data, and what the pass returns.
 
-    On JAX, what XLA plans: all that training changes, and the temporaries.  On TensorFlow, all that
-    training changes, and the growth of this process's peak in a pass; NaN where the system does not
-    tell it.
+    All that training changes, and on JAX the temporaries that XLA plans, on TensorFlow the growth
+    of the allocator's peak in a pass; NaN where the allocator keeps no count, as without oneDNN.
     """
     changing = sum(value.nbytes for value in program.state())
     if keras.backend.backend() == "jax":
         planned = program.compiled_epoch.memory_analysis().temp_size_in_bytes
         return changing + planned, make_pass()
-    before, done = _peak(afresh=True), make_pass()
-    return changing + _peak() - before, done
+    import tensorflow as tf
 
-
-def _peak(afresh=False):
-    """The greatest memory of this process so far, or, `afresh`, since now."""
+    device = "GPU:0" if tf.config.list_physical_devices("GPU") else "CPU:0"
     try:
-        if afresh:
-            ctypes.CDLL(None).malloc_trim(0)
-            Path("/proc/self/clear_refs").write_text("5")
-        told = re.search(r"VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text())
-        return 1024 * int(told[1])
-    except (OSError, AttributeError, TypeError):
-        return math.nan
+        tf.config.experimental.reset_memory_stats(device)
+        before = tf.config.experimental.get_memory_info(device)["current"]
+    except ValueError:
+        return math.nan, make_pass()
+    done = make_pass()
+    return changing + tf.config.experimental.get_memory_info(device)["peak"] - before, done
