@@ -184,7 +184,7 @@ def soak(minutes, counts):
             results = campaign.results()
             counts["runs compared"] += len(expected)
             counts["runs lost"] += len(expected.keys() - results.keys())
-            counts["runs wrong"] += sum(results[k] != expected[k] for k in results)
+            counts["runs wrong"] += sum(results[k] != expected.get(k) for k in results)
 
 
 def inputs_tried(minutes):
@@ -206,8 +206,8 @@ def main():
     parser.add_argument("--minutes", type=float, default=10.0)
     minutes = parser.parse_args().minutes
     counts = collections.Counter()
-    counts |= {f"{name} while {phase}": 0 for phase in PHASES for name in SIGNALS}
-    counts.update({"faults: stored runs damaged": 0})
+    counts.update({f"{name} while {phase}": 0 for phase in PHASES for name in SIGNALS})
+    counts["faults: stored runs damaged"] = 0
     begun = time.monotonic()
     soak(0.8 * minutes, counts)
     counts["inputs tried"] = inputs_tried(0.1 * minutes)
