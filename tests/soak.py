@@ -197,7 +197,7 @@ def inputs_tried(minutes):
         environment = {**os.environ, "LANGEVIN_HYPOTHESIS": "random"}
         said = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
         assert said.returncode == 0, said.stdout
-        tried += sum(map(int, re.findall(r"(\d+) passing examples", said.stdout)))
+        tried += sum(map(int, re.findall(r"(\d+) passing", said.stdout)))
     return tried
 
 
@@ -209,9 +209,17 @@ def main():
     counts.update({f"{name} while {phase}": 0 for phase in PHASES for name in SIGNALS})
     counts["faults: stored runs damaged"] = 0
     begun = time.monotonic()
-    soak(0.8 * minutes, counts)
-    counts["inputs tried"] = inputs_tried(0.1 * minutes)
-    counts["minutes"] = round((time.monotonic() - begun) / 60)
+    try:
+        soak(0.8 * minutes, counts)
+        counts["inputs tried"] = inputs_tried(0.1 * minutes)
+    finally:  # what was counted before a fault is told too
+        counts["minutes"] = round((time.monotonic() - begun) / 60)
+        told(counts)
+    return int(counts["runs lost"] + counts["runs wrong"] > 0)
+
+
+def told(counts):
+    """The counts as a table, printed and kept for the README."""
     for name in ("runs compared", "runs lost", "runs wrong"):
         counts[name] = counts.pop(name, 0)
     rows = [["all kills", sum(n for name, n in counts.items() if " while " in name)]]
@@ -220,7 +228,6 @@ def main():
         print(f"{name:<30}{count:>10,}")
     with (ROOT / "figures" / "paper" / "soak.csv").open("w", newline="") as file:
         csv.writer(file, lineterminator="\n").writerows([["what", "count"], *rows])
-    return int(counts["runs lost"] + counts["runs wrong"] > 0)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import yaml
 from helpers import ANYTHING
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from langevin import datasets, pipeline, profiles
@@ -166,6 +166,8 @@ def test_what_is_no_list_of_blocks_is_no_grid(blocks):
             grid(blocks)
 
 
+@example({"seeds": 2**31})
+@example({"seeds": 10**400})
 @many
 @given(st.dictionaries(st.sampled_from(["seeds", "seed", "depth", "sigma"]), NEAR | st.just([])))
 def test_a_block_is_a_grid_or_a_named_error(block):
