@@ -67,7 +67,7 @@ lint: .venv/.ready  ## look for mistakes in the code and in the notebooks
 
 format: .venv/.ready  ## repair what lint can repair, strip the notebooks
 	.venv/bin/ruff check --fix
-	$(if $(NOTEBOOKS),.venv/bin/nbstripout --extra-keys \
+	$(if $(NOTEBOOKS),.venv/bin/nbstripout --keep-id --extra-keys \
 	  'metadata.papermill cell.metadata.papermill cell.metadata.execution' notebooks/*.ipynb)
 
 lock: build/uv  ## choose the exact versions again, highest and lowest
