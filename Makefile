@@ -57,7 +57,7 @@ test-lowest: .venv-lowest/.ready  ## the optimizers' tests on the lowest version
 	.venv-lowest/bin/$(PYTEST) $(OPTIMIZER_TESTS) $(wildcard tests/test_optimizers_tensorflow.py)
 
 test-browser: .venv/.ready  ## JupyterLab and the page in a headless Chromium, which must be there
-	.venv/bin/python -m pytest tests/arrivals/lab.py tests/arrivals/site.py
+	.venv/bin/python -m pytest tests/arrivals/lab.py tests/arrivals/opened_page.py
 
 test-fresh: .venv/.ready  ## what Binder, Colab and docs/extend.md do, in fresh environments
 	.venv/bin/python -m pytest tests/arrivals/fresh.py tests/arrivals/extend.py
