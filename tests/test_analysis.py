@@ -603,6 +603,6 @@ def test_each_arm_has_its_own_best_learning_rate_by_the_training_loss_alone():
         0.0: [1e-3], 1e-3: [1e-4]}  # the median, whatever the test accuracy says
     assert len(best) == 6
     dead = finals.assign(loss=np.nan)
-    assert set(analysis.at_best_rate(dead, [1e-3, 1e-4]).learning_rate) == {1e-4}  # the lowest of equals
+    assert set(analysis.at_best_rate(dead, [1e-3, 1e-4]).learning_rate) == {1e-4}  # the lowest
     partly = finals[(finals.sigma == 0) | (finals.learning_rate == 1e-4)]
     assert set(analysis.at_best_rate(partly, [1e-3, 1e-4]).sigma) == {0.0}  # not all tried
