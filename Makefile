@@ -5,7 +5,7 @@ SHELL := bash
 .DELETE_ON_ERROR:
 
 NOTEBOOKS := $(basename $(notdir $(wildcard notebooks/*.ipynb)))
-.PHONY: help figures $(NOTEBOOKS) readme tune bench lab test test-lowest lint format lock clean distclean
+.PHONY: help figures $(NOTEBOOKS) readme tune verify bench soak lab test test-lowest lint format lock clean distclean
 
 RUN := .venv/bin/python -m langevin
 FLAGS = $(if $(PROFILE),--profile $(PROFILE)) $(if $(filter-out 0,$(FRESH)),--fresh) $(ARGS)
@@ -13,11 +13,14 @@ PYTEST := python -m pytest -n 2 --dist worksteal
 OPTIMIZER_TESTS := tests/test_{arguments,laws,noise,optimizers,placement,schedules}.py
 
 export TF_CPP_MIN_LOG_LEVEL ?= 3
+# CLUSTER=tcp://host:port has a Dask cluster train.
+export LANGEVIN_CLUSTER := $(CLUSTER)
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@$(if $(NOTEBOOKS),printf '  make %-15s draw the figures of this notebook alone\n' $(NOTEBOOKS))
 	@echo 'PROFILE=smoke|quick|paper  scale of the figures (paper where a GPU is found, else quick)'
+	@echo 'CLUSTER=tcp://host:port  train on the workers of a Dask cluster, which share this folder'
 	@echo 'FRESH=1  train again what is stored    ARGS="…"  more arguments    PYTHON=…  for .venv'
 
 figures: .venv/.ready  ## train what is not stored yet and draw every figure
@@ -32,8 +35,15 @@ readme: .venv/.ready  ## put the findings of the recorded runs into README.md
 tune: .venv/.ready  ## choose the learning rates and sigmas that the author did not publish
 	$(RUN) tune $(FLAGS)
 
+verify: .venv/.ready  ## train a random sample of the recorded runs again, and compare
+	$(RUN) verify $(FLAGS)
+
 bench: .venv/.ready  ## time our loop against model.fit, Langevin against plain: 10 quiet minutes
 	$(RUN) bench $(ARGS)
+
+MINUTES := 10
+soak: .venv/.ready  ## kill sweeps at random for MINUTES=10, count what is lost; for the README
+	.venv/bin/python tests/soak.py --minutes $(MINUTES)
 
 lab: .venv/.ready  ## open the notebooks in JupyterLab
 	.venv/bin/python -m jupyterlab notebooks/start-here.ipynb
@@ -58,9 +68,11 @@ format: .venv/.ready  ## repair what lint can repair, strip the notebooks
 	  'metadata.papermill cell.metadata.papermill cell.metadata.execution' notebooks/*.ipynb)
 
 lock: build/uv  ## choose the exact versions again, highest and lowest
-	build/uv/bin/uv pip compile $(LOCK) --extra notebooks --upgrade -o requirements.lock
+	build/uv/bin/uv pip compile $(LOCK) $(EXTRAS:%=--extra %) --upgrade -o requirements.lock
 	build/uv/bin/uv pip compile $(LOCK) --resolution lowest-direct --upgrade -o requirements-lowest.lock
 
+# What a person's environment has beside a backend and the tests.
+EXTRAS := notebooks page browser remedies cluster
 LOCK := pyproject.toml --universal --extra tensorflow --extra jax --extra test \
   --quiet --no-header --no-annotate --no-emit-index-url
 
@@ -77,10 +89,10 @@ GPU = $(shell nvidia-smi >/dev/null 2>&1 && echo yes)
 # An environment is ready when its stamp is newer than what it is made from.
 # `touch .venv/.ready` makes do with an environment of your own.
 .venv/.ready: requirements.lock
-.venv/.ready: extras = $(if $(GPU),cuda,tensorflow),jax,notebooks,test
+.venv/.ready: extras = $(if $(GPU),cuda,tensorflow) jax test $(EXTRAS)
 .venv/.ready: pythons = python3.13 python3.12 python3.11 python3
 .venv-lowest/.ready: requirements-lowest.lock
-.venv-lowest/.ready: extras = tensorflow,jax,test
+.venv-lowest/.ready: extras = tensorflow jax test
 .venv-lowest/.ready: pythons = python3.11 python3.12 python3.13 python3
 
 # A command that exists may still not run (pyenv's shims) or lack venv (Debian without python3-venv).
@@ -97,7 +109,7 @@ USABLE := import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info 
 	echo "Making $(@D) with $$($$python -V): $(extras). A few minutes, 3 GB; with cuda more."; \
 	$$python -m venv $(@D); \
 	$(@D)/bin/python -m pip install -qq --disable-pip-version-check \
-	  --constraint $(filter %.lock,$^) --editable '.[$(extras)]'; \
+	  --constraint $(filter %.lock,$^) --editable ".[$$(tr ' ' , <<<'$(strip $(extras))')]"; \
 	touch $@; \
 	echo "$(@D) is ready after $$SECONDS s."
 

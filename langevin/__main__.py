@@ -1,6 +1,7 @@
-"""The command line: `python -m langevin list | train | show | figures | readme | tune | bench`."""
+"""The command line: `python -m langevin list | train | show | figures | verify | …`."""
 
 import argparse
+import signal
 import sys
 
 from langevin import profiles, runs, sweeps
@@ -26,14 +27,25 @@ def main(arguments=None):
     command.add_argument("--fresh", action="store_true", help="train again what is stored")
     text = "put the findings of the recorded runs into README.md"
     commands.add_parser("readme", help=text, description=text)
+    text = "stamp the repository's address into README.md and the notebooks"
+    command = commands.add_parser("badges", help=text, description=text)
+    command.add_argument("--repo", metavar="OWNER/NAME", help="default: as in pyproject.toml")
+    text = "render the page: start, notebooks, documents, API reference"
+    commands.add_parser("page", help=text, description=text)
     text = "choose the learning rates and sigmas that the author did not publish"
     commands.add_parser("tune", help=text, description=text)
+    text = "train a random sample of recorded runs again, and compare; at smoke scale, all runs"
+    command = commands.add_parser("verify", help=text, description=text)
+    command.add_argument("--profile", choices=profiles.NAMES, default="paper")
+    command.add_argument("--runs", type=_count, default=3, metavar="N", help="how many")
+    text = "add the losses after 20 steps of N recorded runs to figures/paper/first-steps.csv"
+    command.add_argument("--record", type=_count, metavar="N", help=text)
     text = "compare our loop with model.fit, and Langevin with plain optimizers"
     commands.add_parser("bench", help=text, description=text)
     options = parser.parse_args(arguments)
     try:
         return COMMANDS[options.command](options)
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, MemoryError) as error:
         return f"{type(error).__name__}: {error}"
     except KeyboardInterrupt:
         return "Interrupted. Finished runs are kept; the same command goes on from there."
@@ -70,10 +82,10 @@ def train(options):
 
 def show(options):
     for notebook, planned, store in _studies(options):
-        keys = [key for key in map(runs.key_of, planned) if store.find(key)]
-        print(f"{notebook}: {len(keys)} of {len(planned)} runs stored")
-        if keys:
-            frame = runs.frame([store.load(key) for key in keys])
+        found = [record for key in map(runs.key_of, planned) if (record := store.load(key))]
+        print(f"{notebook}: {len(found)} of {len(planned)} runs stored")
+        if found:
+            frame = runs.frame(found)
             frame = frame.drop(columns=["kernel_sd", "seconds", "compile_seconds"])
             last = frame[frame.groupby("key").epoch.transform("max") == frame.epoch]
             varied = [name for name in last if last[name].nunique() > 1 or name == "val_accuracy"]
@@ -88,15 +100,36 @@ def figures(options):
 
 
 def readme(options):
-    from langevin import report
+    from langevin import readme
 
-    report.write_readme()
+    readme.write()
+
+
+def badges(options):
+    from langevin import badges
+
+    badges.stamp(options.repo)
+
+
+def page(options):
+    # The page's own tools are an extra.
+    from langevin import page
+
+    page.build()
 
 
 def tune(options):
     from langevin import tuning
 
     tuning.tune()
+
+
+def verify(options):
+    from langevin import verify
+
+    if options.record:
+        return verify.record_first_steps(options.record)
+    return 0 if verify.verify(options.profile, options.runs) else 1
 
 
 def bench(options):
@@ -111,9 +144,13 @@ COMMANDS = {
     "show": show,
     "figures": figures,
     "readme": readme,
+    "badges": badges,
+    "page": page,
     "tune": tune,
+    "verify": verify,
     "bench": bench,
 }
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what ends us politely is as Ctrl-C
     sys.exit(main())

@@ -26,7 +26,8 @@ BY_EPOCH = [*METRICS, "epoch", "seconds", "compile_seconds", "diverged", "kernel
 PROVENANCE = ["backend", "device", "data_hash", "dataset_label"]  # must agree within a pair
 EXECUTION = ["key", "group_size"]  # may differ within a pair
 DESCRIPTIVE = ["learned"]  # an outcome that decides nothing
-NOISE = ("sigma", "langevin_layers", "noise_cap", "noise_start", "noise_stop")
+NOISE = ("sigma", "langevin_layers", "noise_cap", "noise_start", "noise_stop",
+         "noise_bias_correction")
 
 PLAIN = "sigma == 0"
 LANGEVIN = "sigma > 0 and langevin_layers == 'all'"
@@ -141,6 +142,20 @@ def _compare(pairs):
         row |= {name: np.median(values) if both else np.nan, f"{name}_low": low,
                 f"{name}_high": high, f"{name}_p": sign_flip(values)}
     return row
+
+
+def at_best_rate(finals):
+    """The runs of each arm at its own best learning rate, for each initializer, optimizer, depth.
+
+    An arm is a choice of noise. The best rate has the lowest median final training loss, so that
+    the test set chooses nothing; a diverged run's is infinite, of equals the lowest rate is taken.
+    """
+    arm = [finals[c] for c in ("initializer", "optimizer", "depth", *NOISE)]
+    loss = finals.loss.fillna(np.inf)
+    score = loss.groupby([*arm, finals.learning_rate], dropna=False).transform("median")
+    least = score.groupby(arm, dropna=False).transform("min")
+    rate = finals.learning_rate.where(score == least)
+    return finals[finals.learning_rate == rate.groupby(arm, dropna=False).transform("min")]
 
 
 def slope(pairs, resamples=RESAMPLES):
@@ -362,9 +377,10 @@ def claim_3(finals, setting, everywhere=LANGEVIN, deepest=DEEPEST, shallowest=SH
     return _claim("C3", setting, rows, verdict, p_claim, primary=2)
 
 
-def claim_4(finals, setting, baseline=PLAIN, treatment=LANGEVIN, contrast=NOISE, name="Langevin"):
+def claim_4(finals, setting, baseline=PLAIN, treatment=LANGEVIN, contrast=NOISE, name="all layers"):
     """C4, deep residual networks gain: holds if the gain's lower bound is above 0; does not if
-    its upper bound is below 0.3 points. The starts stand beside. p_claim: `sign_flip`, gain > 0."""
+    its upper bound is below 0.3 points. The starts stand beside. p_claim: `sign_flip`, gain > 0.
+    `name`, the layers with noise, stands in the setting."""
     row, gains = _contrast(finals, baseline, treatment, contrast)
     span = f"the gain is {_points(row.gain_low, row.gain_high)}"
     if row.n_both < LEAST_PAIRS:
@@ -373,7 +389,7 @@ def claim_4(finals, setting, baseline=PLAIN, treatment=LANGEVIN, contrast=NOISE,
         verdict = HOLDS, span
     else:
         verdict = DOES_NOT if row.gain_high < SMALLEST_GAIN else NOT_DECIDED, span
-    return _claim("C4", setting, _rows(row, f"{name} - plain"), verdict,
+    return _claim("C4", f"{setting}, {name}", _rows(row, f"{name} - plain"), verdict,
                   _directed(gains, 0, "greater"))
 
 

@@ -17,6 +17,12 @@ ARRAYS = ("x_train", "y_train", "x_test", "y_test")
 LABELS = {"mnist": "MNIST", "cifar10": "CIFAR-10", "cifar100": "CIFAR-100"}
 # Labels by hash. MNIST's arrays were compared with the md5 sums of the original idx files.
 KNOWN = {"ceda791d3e53beaf": "MNIST", "330efa6df58bcd7f": "CIFAR-10 (JPEG copy)"}
+# Training images, test images, shape, classes, as published: what an estimate of time needs.
+SIZES = {
+    "mnist": (60_000, 10_000, (28, 28, 1), 10),
+    "cifar10": (50_000, 10_000, (32, 32, 3), 10),
+    "cifar100": (50_000, 10_000, (32, 32, 3), 100),
+}
 TIMEOUT = 10.0  # seconds that a download may stay silent
 
 

@@ -12,33 +12,36 @@ import random
 import keras
 from keras import Input, Model, initializers, layers, ops
 
+from langevin import remedies
+
+START_IMAGES = 512  # the first training images, that a remedy's start may look at
 GROWTH = 5  # channels that each convolution of a DenseNet adds
 
 
 def dense(shape, classes, run):
     """`depth` hidden layers of 64 ReLU units: dense-20 has 129,930 weights on MNIST (Bras 2022)."""
     inputs = Input(shape)
-    return _output(inputs, _hidden(inputs, run.depth, run.initializer), classes, run.initializer)
+    x = _received(layers.Flatten()(inputs), run)
+    return _output(inputs, _hidden(x, run.depth, run), classes, run)
 
 
 def conv_dense(shape, classes, run):
     """Twice 32 filters of 4x4 with ReLU and max-pooling, then as `dense` (Bras 2022)."""
-    inputs = x = Input(shape)
+    inputs = Input(shape)
+    x = _received(inputs, run)
     for number in (1, 2):
-        x = layers.Conv2D(
-            32, 4, activation="relu", kernel_initializer=run.initializer, name=f"conv_{number}"
-        )(x)
+        x = _layer(x, "conv", (32, 4), f"conv_{number}", (number, run.depth + 2), run)
         x = layers.MaxPooling2D()(x)
-    return _output(inputs, _hidden(x, run.depth, run.initializer), classes, run.initializer)
+    return _output(inputs, _hidden(layers.Flatten()(x), run.depth, run, 2), classes, run)
 
 
 def highway(shape, classes, run):
     """A hidden layer of 64 ReLU units, then `depth` highway layers (Srivastava et al. 2015)."""
     inputs = Input(shape)
-    x = _hidden(inputs, 1, run.initializer)
+    x = _hidden(layers.Flatten()(inputs), 1, run)
     for number in range(1, run.depth + 1):
         x = Highway(run.initializer, name=f"highway_{number}")(x)
-    return _output(inputs, x, classes, run.initializer)
+    return _output(inputs, x, classes, run)
 
 
 @keras.saving.register_keras_serializable("langevin")
@@ -102,7 +105,7 @@ def resnet(shape, classes, run, shortcuts=True):
                 y = layers.Add()([y, projection if halve else x])
             x = layers.ReLU()(y)
     x = layers.Flatten()(layers.AveragePooling2D(2, padding="same")(x))
-    return _output(inputs, x, classes, run.initializer)
+    return _output(inputs, x, classes, run)
 
 
 def vgg(shape, classes, run):
@@ -128,7 +131,7 @@ def densenet(shape, classes, run):
             new = _convolution(_activated(x), GROWTH, 3, name, run)
             x = layers.Concatenate()([x, new])
     x = layers.GlobalAveragePooling2D()(_activated(x))
-    return _output(inputs, x, classes, run.initializer)
+    return _output(inputs, x, classes, run)
 
 
 def densenet121(shape, classes, run):
@@ -142,16 +145,26 @@ def densenet121(shape, classes, run):
     return model
 
 
-def _hidden(x, count, initializer):
-    x = layers.Flatten()(x)
+def _received(x, run):
+    layer = remedies.of(run.remedy).inputs
+    return layer()(x) if layer else x
+
+
+def _hidden(x, count, run, before=0):
+    """`count` hidden layers, after `before` convolutions."""
+    width = remedies.of(run.remedy).width
     for number in range(1, count + 1):
-        x = layers.Dense(
-            64, activation="relu", kernel_initializer=initializer, name=f"hidden_{number}"
-        )(x)
+        place = before + number, before + count
+        x = _layer(x, "dense", (width,), f"hidden_{number}", place, run)
     return x
 
 
-def _output(inputs, x, classes, initializer):
+def _layer(x, kind, sizes, name, place, run):
+    return remedies.of(run.remedy).layer(x, kind, sizes, name, place, run.initializer)
+
+
+def _output(inputs, x, classes, run):
+    initializer = remedies.of(run.remedy).kernel_initializer(run.initializer)
     return Model(inputs, layers.Dense(classes, kernel_initializer=initializer, name="output")(x))
 
 
@@ -210,6 +223,14 @@ def multiplications(model):
             places = math.prod(layer.output.shape[1:-1])
             total += places * sum(math.prod(kernel.shape) for kernel in kernels)
     return total
+
+
+def fresh(run, dataset):
+    """The run's model for a data set, as its remedy starts it."""
+    model = build(run, dataset.x_train.shape[1:], dataset.classes)
+    if start := remedies.of(run.remedy).start:
+        start(model, dataset.x_train[:START_IMAGES].astype("float32") / 255)
+    return model
 
 
 @contextlib.contextmanager

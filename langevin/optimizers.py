@@ -19,9 +19,24 @@ import random
 import keras
 from keras import ops
 
-from langevin import noise, placement
+from langevin import noise, placement, remedies
+from langevin.checks import check_number, received
 
 VARIANTS = ("paper", "keras")
+# What Keras takes unseen: numbers >= 0 and their bounds, numbers that may be left out, and flags.
+NUMBERS = {"learning_rate": None, "beta_1": 1, "beta_2": 1, "rho": 1, "momentum": 1}
+NUMBERS_OR_NONE = ("weight_decay", "clipnorm", "clipvalue", "global_clipnorm", "ema_momentum",
+                   "loss_scale_factor", "gradient_accumulation_steps")  # fmt: skip
+FLAGS = ("nesterov", "amsgrad", "centered", "use_ema")
+
+
+def _check(arguments):
+    for name, value in arguments.items():
+        schedule = name == "learning_rate" and callable(value)
+        if (name in NUMBERS and not schedule) or (name in NUMBERS_OR_NONE and value is not None):
+            check_number(name, value, below=NUMBERS.get(name))
+        if name in FLAGS and not isinstance(value, bool):
+            raise ValueError(f"`{name}` must be True or False. {received(value)}")
 
 
 class Langevin:
@@ -58,6 +73,7 @@ class Langevin:
     def __init__(
         self, *args, sigma=1e-3, langevin_layers=None, noise_cap=None, seed=None, **kwargs
     ):
+        _check(kwargs)
         super().__init__(*args, **kwargs)
         if noise_cap is not None:
             check_number("noise_cap", noise_cap, positive=True)
@@ -434,8 +450,8 @@ def from_run(run, langevin_layers, mixin=None):
     if one is given."""
     given = {} if run.epsilon is None else {"epsilon": run.epsilon}
     made = BY_NAME[run.optimizer]
-    if mixin:
-        made = type(made.__name__, (mixin, made), {})
+    if mixins := [one for one in (mixin, remedies.of(run.remedy).optimizer) if one]:
+        made = type(made.__name__, (*mixins, made), {})
     return made(
         learning_rate=run.learning_rate,
         sigma=run.sigma,
@@ -460,11 +476,3 @@ def dense(gradient):
 
         return tf.convert_to_tensor(gradient)
     return ops.convert_to_tensor(gradient)
-
-
-def check_number(argument, value, positive=False, hint=""):
-    """ValueError unless `value` is a finite number, >= 0 or, if `positive`, > 0."""
-    number = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    if not number or not math.isfinite(value) or value < 0 or (positive and value == 0):
-        bound = "> 0" if positive else ">= 0"
-        raise ValueError(f"`{argument}` must be a finite number {bound}{hint}. Received: {value!r}")

@@ -1,12 +1,16 @@
 """`make figures`: execute the notebooks with a profile's parameters, and say what came of it."""
 
+import ast
 import os
 import sys
 import time
 from pathlib import Path
 
-from langevin import profiles, runs
-from langevin.store import root
+import nbformat
+
+from langevin import profiles, runs, sweeps
+from langevin.checks import check_known, is_number, received
+from langevin.store import alone, root
 
 
 def choose_profile(named=None):
@@ -20,7 +24,8 @@ def choose_profile(named=None):
 
 
 def figures(profile=None, only=None, fresh=False):
-    """Execute notebooks by papermill; the executed copies are kept in build/<profile>.
+    """Train what the notebooks need, then execute them by papermill, which finds it stored; the
+    executed copies are kept in build/<profile>.
 
     Args:
         profile: `smoke`, `quick` or `paper`; None chooses by the device.
@@ -29,6 +34,9 @@ def figures(profile=None, only=None, fresh=False):
 
     Returns: True if every notebook came to its end.
     """
+    # The notebooks' kernels share a GPU with this process: none takes all its memory at once.
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
     profile, why = choose_profile(profile)
     names = profiles.notebooks(profile, only)
     print(f"Profile {profile}: {why}. Notebooks: {', '.join(names)}.", flush=True)
@@ -41,6 +49,8 @@ def figures(profile=None, only=None, fresh=False):
     if runs.device() == "cpu":
         os.environ.setdefault("LANGEVIN_WORKERS", str(os.cpu_count()))
     begun, failed = time.time(), []
+    if train:
+        _train(profile, plan)
     for name, parameters in plan.items():
         if not _execute(profile, name, parameters):
             failed.append(name)
@@ -52,7 +62,7 @@ def figures(profile=None, only=None, fresh=False):
 
 
 def _parameters(profile, name, train):
-    """The notebook's parameters in this profile; names, data and runs are checked here."""
+    """The notebook's parameters in this profile; names, types, data and runs are checked here."""
     import papermill
 
     given = dict(profiles.parameters(profile)[name])
@@ -62,21 +72,57 @@ def _parameters(profile, name, train):
         given["runs"] = profiles.available(profile, given["runs"])
     own = {"profile": profile, "train": train}
     given |= {parameter: value for parameter, value in own.items() if parameter in expected}
-    if unknown := sorted(set(given) - set(expected)):
-        raise ValueError(
-            f"{profile}.yaml gives {name} the parameters {unknown}, which {path.name} does not "
-            f"have. It has: {sorted(expected)}"
-        )
+    check_known(given, sorted(expected), f"{profile}.yaml: {path.name}")
+    for parameter, value in given.items():
+        default = ast.literal_eval(expected[parameter]["default"])
+        _check_like(f"{profile}.yaml: {name}: `{parameter}`", value, default)
     for run in runs.grid(given.get("runs", [])) if train else ():
         runs.dataset_of(run)  # what must be trained needs its data: say so now
     return given
 
 
+def _train(profile, plan):
+    """Train all notebooks' runs as one sweep where they share a store: no process waits for a
+    notebook to be drawn, and a program that several notebooks need is compiled once."""
+    studies = {}
+    for name, parameters in plan.items():
+        store = profiles.store(profile, name)
+        needed = studies.setdefault(store.folder, (store, {}))[1]
+        needed |= dict.fromkeys(runs.grid(parameters.get("runs", [])))
+    for store, needed in studies.values():
+        if needed:
+            sweeps.sweep(needed, store)
+
+
+def _check_like(where, value, default):
+    """ValueError unless a value is of its default's kind, and positive where that is."""
+    if isinstance(default, list):
+        if not isinstance(value, list) or not value:
+            raise ValueError(f"{where} must be a list, not empty. {received(value)}")
+        for item in value:
+            _check_like(where, item, default[0])
+    elif isinstance(default, (int, float)) and not isinstance(default, bool):
+        whole = isinstance(default, int)
+        fits = is_number(value) and isinstance(value, int if whole else (int, float))
+        if not fits or (default > 0) > (value > 0):
+            kind = ("a whole number" if whole else "a number") + " > 0" * (default > 0)
+            raise ValueError(f"{where} must be {kind}. {received(value, number=True)}")
+    elif default is not None and not isinstance(value, type(default)):
+        kind = {"str": "text", "bool": "true or false"}.get(type(default).__name__, "a mapping")
+        raise ValueError(f"{where} must be {kind}. {received(value)}")
+
+
 def _execute(profile, name, parameters):
+    """Execute a notebook; True if it came to its end.  Two at once in a folder take turns."""
+    folder = root() / "build" / profile
+    with alone(folder / f"{name}.lock"):
+        return _execute_alone(folder, name, parameters)
+
+
+def _execute_alone(folder, name, parameters):
+    import nbclient
     import papermill
 
-    folder = root() / "build" / profile
-    folder.mkdir(parents=True, exist_ok=True)
     target, part = folder / f"{name}.ipynb", folder / f"{name}.part.ipynb"
     failed = folder / f"{name}.failed.ipynb"
     print(f"\n{name}", flush=True)
@@ -89,12 +135,24 @@ def _execute(profile, name, parameters):
             extra_arguments=["--Application.log_level=CRITICAL"],
         )  # fmt: skip
     except papermill.PapermillExecutionError as error:
-        part.replace(failed)
-        print(f"{name} failed: {error.ename}: {error.evalue}\nTraceback in {_short(failed)}")
-        return False
-    part.replace(target)
-    failed.unlink(missing_ok=True)
-    return True
+        what = f"{error.ename}: {error.evalue}\nTraceback in {_short(failed)}"
+    except nbclient.exceptions.DeadKernelError:
+        what = f"its kernel died, perhaps killed since memory ran out.\n{_last_lines(part)}"
+        what += f"What it had done is in {_short(failed)}; finished runs are kept."
+    else:
+        part.replace(target)
+        failed.unlink(missing_ok=True)
+        return True
+    part.replace(failed)
+    print(f"{name} failed: {what}")
+    return False
+
+
+def _last_lines(path, count=5):
+    """The last lines that a notebook's cells printed."""
+    cells = nbformat.read(path, 4).cells
+    printed = [o.text for c in cells for o in c.get("outputs", ()) if o.output_type == "stream"]
+    return "".join("".join(printed).splitlines(keepends=True)[-count:])
 
 
 def _report(profile, begun, failed):

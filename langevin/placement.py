@@ -69,7 +69,7 @@ def choose(paths, choice):
                 f"`langevin_layers` was saved for another model: variables {chosen} are noisy, "
                 f"here are {len(paths)}: {list(paths)}"
             )
-    elif isinstance(choice, Sequence) and not isinstance(choice, str):
+    elif isinstance(choice, Sequence) and not isinstance(choice, (str, bytes)):
         chosen = _members(groups, [_number(groups, item) for item in choice])
     else:
         raise ValueError(f"`langevin_layers` must be {FORMS}. Received: {choice!r}")

@@ -5,15 +5,17 @@ counterpart is grey.  Every seed is a point or a thin line; runs that are not tr
 stand apart, counted, and in no mean.
 """
 
+import numbers
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import seaborn as sns
 from matplotlib.ticker import MaxNLocator
 
 from langevin import analysis
-from langevin.store import root
+from langevin.store import root, whole
 
 plt.style.use(Path(__file__).with_name("style.mplstyle"))
 
@@ -24,6 +26,12 @@ INITIALIZERS = {
     "glorot_uniform": "Glorot initialization (the paper's)",
     "he_uniform": "He initialization",
 }
+MODELS = {
+    "dense": "dense", "conv-dense": "conv-dense", "highway": "highway", "resnet": "ResNet",
+    "vgg": "VGG: no shortcuts", "densenet": "DenseNet", "densenet121": "DenseNet-121",
+}  # fmt: skip
+# The words for a setting's values, in the order in which panels show them.
+WORDS = {"optimizer": NAMES, "initializer": INITIALIZERS, "model": MODELS}
 # A band needs this many seeds; below, the points speak alone.
 BAND = 10
 
@@ -31,15 +39,20 @@ BAND = 10
 def save(figure, profile, name, data):
     """Write figures/<profile>/<name>.png and .pdf, and the tidy data behind them as .csv.
 
+    Data of runs name them: in a column `key`, or those of pairs in `key_0` and `key_1`.
+
     Returns: the figure, so that a notebook shows it.
     """
+    if "seed" in data and not {"key", "key_0"} & set(data):
+        raise ValueError(f"The data of {name} must name their runs in a column `key`.")
     folder = root() / "figures" / profile
-    folder.mkdir(parents=True, exist_ok=True)
     for ending in ("png", "pdf"):
         # No date, so that the same runs give the same file.
         metadata = {"CreationDate": None} if ending == "pdf" else None
-        figure.savefig(folder / f"{name}.{ending}", metadata=metadata)
-    data.to_csv(folder / f"{name}.csv", index=False, float_format="%.9g")
+        with whole(folder / f"{name}.{ending}") as part:
+            figure.savefig(part, metadata=metadata)
+    with whole(folder / f"{name}.csv") as part:
+        data.to_csv(part, index=False, float_format="%.9g")
     plt.close(figure)
     return figure
 
@@ -51,10 +64,13 @@ def _finish(figure, title, frame, axes=()):
         handles, labels = each.get_legend_handles_labels()
         entries |= dict(zip(labels, handles))
     one = frame.iloc[0]
-    settings = ["model", "depth", "optimizer", "initializer", "learning_rate", *analysis.NOISE]
+    settings = ["dataset", "model", "depth", "optimizer", "initializer", "learning_rate"]
+    settings += ["variant", "epsilon", *analysis.NOISE]
     seeds = frame.groupby(settings, dropna=False).seed.nunique()
     seeds = " to ".join(map(str, sorted({seeds.min(), seeds.max()})))
-    seen = f"{one.dataset_label}, {seeds} seeds, {one.epochs} epochs; {one.backend} on {one.device}"
+    seeds += " seed" if seeds == "1" else " seeds"
+    data = " and ".join(frame.dataset_label.unique())
+    seen = f"{data}, {seeds}, {one.epochs} epochs; {one.backend} on {one.device}"
     figure.suptitle(title, x=0.01, ha="left", fontsize=13, fontweight="bold")
     legend = figure.legend(
         entries.values(), entries, loc="outside lower left", ncols=max(1, len(entries)),
@@ -63,29 +79,35 @@ def _finish(figure, title, frame, axes=()):
     legend.get_title().set(color=GREY, fontsize=9)
 
 
-def _panels(grid, frame, column):
-    """The panels that have runs, a row an initializer, a column a value of `column`: for each its
+def _values(frame, setting):
+    """The values of a setting that a frame has, in the order in which they are shown."""
+    there = set(frame[setting])
+    return [value for value in WORDS.get(setting, sorted(there)) if value in there]
+
+
+def word(setting, value):
+    """A setting's value in words."""
+    words = WORDS.get(setting, {})
+    return words.get(value, f"{setting} {value}" if isinstance(value, numbers.Number) else value)
+
+
+def _panels(grid, frame, row, column):
+    """The panels that have runs, a row a value of `row`, a column a value of `column`: for each its
     axes, entitled, its runs, and whether it is the lowest of its column.  The others are hidden."""
-    rows = [name for name in INITIALIZERS if name in set(frame.initializer)]
-    order = list(COLORS) if column == "optimizer" else sorted(frame[column].unique())
-    columns = [value for value in order if value in set(frame[column])]
-    for row, initializer in enumerate(rows):
-        for place, value in enumerate(columns):
-            name = NAMES[value] if column == "optimizer" else f"{column} {value}"
-            here = frame[frame[column] == value]
-            axes, panel = grid[row, place], here[here.initializer == initializer]
+    for place, across in enumerate(_values(frame, column)):
+        here = frame[frame[column] == across]
+        for height, down in enumerate(_values(frame, row)):
+            axes, panel = grid[height, place], here[here[row] == down]
             if panel.empty:
                 axes.set_visible(False)
                 continue
-            axes.set_title(f"{name}, {INITIALIZERS[initializer]}")
-            yield axes, panel, initializer == [r for r in rows if r in set(here.initializer)][-1]
+            axes.set_title(f"{word(column, across)}, {word(row, down)}")
+            yield axes, panel, down == _values(here, row)[-1]
 
 
-def _shape_of(frame, column):
-    return frame.initializer.nunique(), frame[column].nunique()
-
-
-def outcomes(finals, title, x, order, arms, column="optimizer", label=None, dodge=0.13):
+def outcomes(
+    finals, title, x, order, arms, row="initializer", column="optimizer", label=None, dodge=0.13
+):
     """Final test accuracy of every run, by a setting: the outcome of an experiment at a glance.
 
     Runs that are not trained at the end stand on a strip below the axis, as counts. Medians of the
@@ -93,14 +115,15 @@ def outcomes(finals, title, x, order, arms, column="optimizer", label=None, dodg
 
     Args:
         finals: a row a run, from `analysis.final`.
-        x, order: the column on the horizontal axis and its values in order.
+        x, order: the column on the horizontal axis and its values in order; a column of panels
+            shows those that it has.
         arms: a dict from each arm's name to its (query, colour or None for the optimizer's,
             marker); "{}" in a name stands for the optimizer's name.
-        column: the setting that the panels' columns show; their rows are initializers.
+        row, column: the settings that the panels' rows and columns show.
         label: the horizontal axis, in words.
         dodge: how far two arms stand apart; 0 where each place has one arm only.
     """
-    rows, columns = _shape_of(finals, column)
+    rows, columns = finals[row].nunique(), finals[column].nunique()
     width = max({1: 7.5, 2: 4.6}.get(columns, 3.6), 0.8 * len(order))
     figure, grid = plt.subplots(
         rows, columns, figsize=(width * columns, 3.2 * rows), squeeze=False, sharex="col",
@@ -111,19 +134,21 @@ def outcomes(finals, title, x, order, arms, column="optimizer", label=None, dodg
     least = 100 * finals[finals.started].val_accuracy.min()
     bottom = 20 * np.floor(np.nan_to_num(min(least, 80)) / 20)
     strip = 0.18 * (100 - bottom)
-    for axes, panel, lowest in _panels(grid, finals, column):
+    for axes, panel, lowest in _panels(grid, finals, row, column):
+        above = finals[finals[column] == panel[column].iloc[0]]
+        places = [value for value in order if value in set(above[x])]
         for shift, (arm, (query, color, marker)) in zip(shifts, arms.items()):
             optimizer = panel.optimizer.iloc[0]
             text = arm.format(NAMES[optimizer])
             color = color or COLORS[optimizer]
             runs = panel.query(query)
-            _arm(axes, runs, x, order, color, shift, text, marker, join=dodge > 0)
-            _not_trained(axes, runs, x, order, color, shift, bottom - 0.75 * strip)
+            _arm(axes, runs, x, places, color, shift, text, marker, join=dodge > 0)
+            _not_trained(axes, runs, x, places, color, shift, bottom - 0.75 * strip)
         axes.axhspan(bottom - strip, bottom, color="0.94", zorder=0)
         text = "not trained at the end:"
         axes.text(-0.45, bottom - 0.1 * strip, text, color=GREY, fontsize=8, va="top")
         axes.set(ylim=(bottom - strip, 101), yticks=np.arange(bottom, 101, 20))
-        _category_axis(axes, order, label or x if lowest else None)
+        _category_axis(axes, places, label or x if lowest else None)
     for axes in grid[:, 0]:
         axes.set_ylabel("final test accuracy (%)")
     _finish(figure, title, finals, grid[0])
@@ -132,7 +157,7 @@ def outcomes(finals, title, x, order, arms, column="optimizer", label=None, dodg
 
 def _category_axis(axes, order, label):
     """Places for the values of `order`; named on the panel that is the lowest of its column."""
-    names = [str(value).replace(" ", "\n", 1) for value in order]
+    names = [name if "\n" in name else name.replace(" ", "\n", 1) for name in map(str, order)]
     axes.set(xticks=range(len(order)), xticklabels=names, xlim=(-0.5, len(order) - 0.5))
     if label:
         axes.set_xlabel(label)
@@ -169,6 +194,13 @@ def _not_trained(axes, arm, x, order, color, shift, height):
             )  # fmt: skip
 
 
+# The arms of a network that trains plain, with noise on all layers, and on the deepest alone.
+LAYERS = {
+    "plain {}": (analysis.PLAIN, GREY, "o"),
+    "Langevin {}": (analysis.LANGEVIN, None, "D"),
+    "deepest 30 %": (analysis.DEEPEST, "#E69F00", "s"),
+    "deepest 90 %": ("sigma > 0 and langevin_layers == 'deepest 90 %'", "#56B4E9", "^"),
+}
 PLAIN_AND_LANGEVIN = {
     "plain": (analysis.PLAIN, GREY, "o"),
     "Langevin {}": (analysis.LANGEVIN, None, "D"),
@@ -187,13 +219,13 @@ def gain_by_depth(finals, title):
     """Paired gain in test accuracy against depth, given that both started: points are seeds,
     bars medians with their 95 % intervals (from 6 pairs on)."""
     pairs = analysis.pair(finals, analysis.PLAIN, analysis.LANGEVIN)
-    rows, columns = _shape_of(pairs, "optimizer")
+    rows, columns = pairs.initializer.nunique(), pairs.optimizer.nunique()
     depths = sorted(pairs.depth.unique())
     figure, grid = plt.subplots(
         rows, columns, figsize=((4.6 if columns < 3 else 3.9) * columns, 2.9 * rows), squeeze=False,
         sharex="col", sharey=True,
     )  # fmt: skip
-    for axes, panel, lowest in _panels(grid, pairs, "optimizer"):
+    for axes, panel, lowest in _panels(grid, pairs, "initializer", "optimizer"):
         for place, depth in enumerate(depths):
             if len(here := panel[panel.depth == depth]):
                 _gain_at(axes, place, here, COLORS[panel.optimizer.iloc[0]])
@@ -225,33 +257,31 @@ def _gain_at(axes, place, pairs, color):
               fontsize=8, color=GREY if row.started_0 == row.started_1 else "black")  # fmt: skip
 
 
-def curves(frame, title):
-    """Learning curves of every seed, plain in grey, Langevin in colour: a row an initializer and
-    optimizer, a column a depth; a 95 % band of the median from 10 seeds on."""
+def curves(frame, title, arms=PLAIN_AND_LANGEVIN, row="initializer", column="depth"):
+    """Learning curves of every seed, an arm a colour: a row a value of `row` and optimizer, a
+    column a value of `column`; a 95 % band of the median from 10 seeds on."""
     kinds = [
-        (initializer, optimizer)
-        for initializer in INITIALIZERS
-        for optimizer in COLORS
-        if ((frame.initializer == initializer) & (frame.optimizer == optimizer)).any()
+        (value, optimizer, here)
+        for value in _values(frame, row)
+        for optimizer in _values(frame, "optimizer")
+        if len(here := frame[(frame[row] == value) & (frame.optimizer == optimizer)])
     ]
-    depths = sorted(frame.depth.unique())
+    columns = _values(frame, column)
+    width = 2.8 if len(columns) > 1 else 6.5
     figure, grid = plt.subplots(
-        len(kinds), len(depths), figsize=(2.8 * len(depths), 2.1 * len(kinds)), squeeze=False,
+        len(kinds), len(columns), figsize=(width * len(columns), 2.1 * len(kinds)), squeeze=False,
         sharex=True, sharey=True,
     )  # fmt: skip
-    for (initializer, optimizer), row in zip(kinds, grid):
-        row[0].set_ylabel(
-            f"{NAMES[optimizer]}, {INITIALIZERS[initializer].split()[0]}\ntest accuracy (%)",
-            fontsize=9,
-        )
-        for depth, axes in zip(depths, row):
-            here = (frame.initializer == initializer) & (frame.optimizer == optimizer)
-            panel = frame[here & (frame.depth == depth)]
-            for arm, (query, color, _) in PLAIN_AND_LANGEVIN.items():
+    for (value, optimizer, here), line in zip(kinds, grid):
+        name = word(row, value).split(" (")[0]
+        line[0].set_ylabel(f"{NAMES[optimizer]}\n{name}\ntest accuracy (%)", fontsize=9)
+        for place, axes in zip(columns, line):
+            panel = here[here[column] == place]
+            for arm, (query, color, _) in arms.items():
                 color = color or COLORS[optimizer]
                 _bundle(axes, panel.query(query), color, arm.format(NAMES[optimizer]))
-    for depth, top, bottom in zip(depths, grid[0], grid[-1]):
-        top.set_title(f"depth {depth}")
+    for place, top, bottom in zip(columns, grid[0], grid[-1]):
+        top.set_title(word(column, place))
         bottom.set_xlabel("epoch")
         bottom.xaxis.set_major_locator(MaxNLocator(integer=True))
     _finish(figure, title, frame, grid[:, -1])
@@ -299,4 +329,77 @@ def kernel_widths(frame, title, epochs):
             if column == 0:
                 axes.set_ylabel("sd of the kernel")
     _finish(figure, title, frame, grid[0])
+    return figure
+
+
+def heat(finals, title):
+    """Median test accuracy of the runs that started, over sigma and learning rate: a row an
+    initializer, a column a depth.  A cell in which not all did says how many, and how many
+    diverged."""
+    rows, columns = finals.initializer.nunique(), finals.depth.nunique()
+    sigmas, rates = finals.sigma.nunique(), finals.learning_rate.nunique()
+    figure, grid = plt.subplots(
+        rows, columns, figsize=((0.75 * sigmas + 1) * columns, (0.6 * rates + 1.2) * rows),
+        squeeze=False, sharex=True, sharey=True,
+    )  # fmt: skip
+    accuracy = 100 * finals.val_accuracy[finals.started]
+    scale = {"vmin": 10 * np.floor(accuracy.min() / 10), "vmax": 100, "cmap": "viridis"}
+    for axes, panel, _ in _panels(grid, finals, "initializer", "depth"):
+        cells = panel.groupby(["learning_rate", "sigma"]).apply(_cell, include_groups=False)
+        cells = cells.unstack("sigma").sort_index(ascending=False)
+        sns.heatmap(
+            cells.accuracy, ax=axes, annot=cells.text, fmt="", cbar=False, linewidths=1,
+            annot_kws={"fontsize": 8}, **scale,
+        )  # fmt: skip
+        for y, x in np.argwhere(cells.accuracy.isna().to_numpy()):  # left empty by seaborn
+            axes.text(x + 0.5, y + 0.5, cells.text.iloc[y, x], fontsize=8, ha="center", va="center")
+        axes.set(xlabel="sigma", ylabel="", facecolor="0.9")
+        axes.set_title(axes.get_title("left").split(" (")[0].replace(", ", "\n"))
+        axes.grid(False)
+        axes.set_xticklabels([f"{value:g}" for value in cells.accuracy.columns], rotation=0)
+        axes.set_yticklabels([f"{value:g}" for value in cells.index], rotation=0)
+    for axes in grid[:, 0]:
+        axes.set_ylabel("learning rate")
+    figure.colorbar(grid[0, 0].collections[0], ax=grid, label="test accuracy (%)")
+    _finish(figure, title, finals)
+    return figure
+
+
+def _cell(runs):
+    """A cell of `heat`: its colour and its text."""
+    started, diverged = runs[runs.started], runs.diverged.sum()
+    accuracy = 100 * started.val_accuracy.median()
+    text = f"{accuracy:.1f}" if len(started) else "–"
+    if len(started) < len(runs):
+        text += f"\n{len(started)}/{len(runs)}"
+    if diverged:
+        text += f", {diverged} div."
+    return pd.Series({"accuracy": accuracy, "text": text})
+
+
+VERDICTS = {
+    analysis.HOLDS: ("#0072B2", "o"),
+    analysis.DOES_NOT: ("#D55E00", "X"),
+    analysis.NOT_DECIDED: ("0.75", "."),
+}
+
+
+def verdict_map(table, title):
+    """Each claim's verdict in each setting: a row a setting, a column a claim.
+
+    Args:
+        table: Table 2, from `langevin.tables.verdicts`.
+    """
+    settings, claims = list(dict.fromkeys(table.setting)), sorted(table.claim.unique())
+    figure, axes = plt.subplots(figsize=(5 + 0.9 * len(claims), 1.2 + 0.27 * len(settings)))
+    for verdict, (color, marker) in VERDICTS.items():
+        told = table[table.verdict == verdict]
+        x, y = told.claim.map(claims.index), told.setting.map(settings.index)
+        axes.plot(x, y, marker, color=color, ms=9, ls="", label=f"{verdict} ({len(told)})")
+    axes.set(xlim=(-0.5, len(claims) - 0.5), ylim=(len(settings) - 0.5, -0.5))
+    axes.set_xticks(range(len(claims)), claims)
+    axes.set_yticks(range(len(settings)), settings, fontsize=8)
+    axes.tick_params(labeltop=True, length=0)
+    figure.suptitle(title, x=0.01, ha="left", fontsize=13, fontweight="bold")
+    figure.legend(loc="outside lower left", ncols=len(VERDICTS))
     return figure

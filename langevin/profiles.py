@@ -9,6 +9,7 @@ import os
 import yaml
 
 from langevin import datasets
+from langevin.checks import check_known
 from langevin.runs import grid
 from langevin.store import Store, root
 
@@ -24,9 +25,14 @@ def parameters(profile):
     if profile not in NAMES:
         raise ValueError(f"A profile is one of {', '.join(NAMES)}. Received: {profile!r}")
     path = root() / "notebooks" / f"{profile}.yaml"
-    content = yaml.safe_load(path.read_text())
+    try:
+        content = yaml.safe_load(path.read_text())
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path} must be a YAML file of plain values. {error}") from error
     if not isinstance(content, dict) or not all(isinstance(v, dict) for v in content.values()):
         raise ValueError(f"{path} must hold a mapping from notebooks to their parameters")
+    there = sorted(notebook.stem for notebook in path.parent.glob("*.ipynb"))
+    check_known(content, there, f"{path.name}: its folder")
     return content
 
 
@@ -37,9 +43,7 @@ def notebooks(profile, only=None):
         ValueError: a name that the profile lacks.
     """
     there = list(parameters(profile))
-    unknown = sorted(set(only or ()) - set(there))
-    if unknown:
-        raise ValueError(f"Profile {profile} has no {unknown}; it has {there}")
+    check_known(only or (), there, f"Profile {profile}")
     return [name for name in there if not only or name in only]
 
 
@@ -76,14 +80,14 @@ def compare_with_recorded():
     recorded = root() / "figures" / "paper" / "runs"
     fresh, old = Store(root() / ".runs" / "fresh"), Store(recorded, also=[recorded])
     keys = [path.stem for path in sorted(fresh.folder.glob("*.json"))]
-    keys = [key for key in keys if old.find(key)]
+    pairs = [pair for key in keys if all(pair := [store.load(key) for store in (fresh, old)])]
     apart = []
-    for key in keys:
-        one, other = (store.load(key)["history"]["val_accuracy"] for store in (fresh, old))
+    for pair in pairs:
+        one, other = (record["history"]["val_accuracy"] for record in pair)
         if one != other:
             apart.append(abs(one[-1] - other[-1]))
     return (
-        f"Of {len(keys)} fresh runs that are also recorded {len(keys) - len(apart)} are equal to "
+        f"Of {len(pairs)} fresh runs that are also recorded {len(pairs) - len(apart)} are equal to "
         f"the bit; the others' final test accuracies differ by {max(apart, default=0):.4f} at most."
     )
 
@@ -99,8 +103,10 @@ def available(profile, blocks):
     """
     blocks = list(blocks)
     for place, block in enumerate(blocks if profile != "paper" else ()):
+        names = block.get("dataset", "mnist")
         try:
-            datasets.load(block.get("dataset", "mnist"))
+            for name in names if isinstance(names, list) else [names]:
+                datasets.load(name)
         except datasets.DataUnavailable as error:
             print(f"{error}\n*** scikit-learn's digits instead: these are not the paper's data ***")
             fallback = {"dataset": "digits", "batch_size": 64, "train_size": None}

@@ -69,7 +69,7 @@ class Program:
 
     def __init__(self, run, dataset, size):
         self.dataset, self.batch, self.size = dataset, run.batch_size, size
-        self.model = self._fresh_model(run)
+        self.model = models.fresh(run, self.dataset)
         variables = self.model.trainable_variables
         self.paths = [v.path for v in variables]
         self.shapes = [tuple(v.shape) for v in variables]
@@ -93,9 +93,6 @@ class Program:
         }
         self._compile(run)
 
-    def _fresh_model(self, run):
-        return models.build(run, self.dataset.x_train.shape[1:], self.dataset.classes)
-
     def _compile(self, run):
         """Ahead of time, apart from the training that is timed."""
         self.start([run] * self.size)
@@ -112,7 +109,8 @@ class Program:
     def start(self, runs):
         """Weights from each run's seed and initializer, blank slots, the run's noise."""
         blank = [v.numpy() for v in self.slots]
-        made = {run: self._fresh_model(run) for run in dict.fromkeys(runs)}  # padding repeats one
+        # once each: padding repeats one
+        made = {run: models.fresh(run, self.dataset) for run in dict.fromkeys(runs)}
         fresh = [made[run] for run in runs]
         flat = [[v.numpy().ravel() for v in model.trainable_variables] for model in fresh]
         others = [[v.numpy() for v in model.non_trainable_variables] for model in fresh]
@@ -198,8 +196,10 @@ class Program:
         x = pixels(x if moves is None else augmentation.apply(x, moves))
 
         def loss(pieces):
-            logits, new = self.model.stateless_call(pieces, others, x, training=True)
-            return losses(logits, y).mean(), new
+            logits, new, penalties = self.model.stateless_call(
+                pieces, others, x, training=True, return_losses=True
+            )
+            return losses(logits, y).mean() + sum(penalties), new
 
         gradients, others = jax.grad(loss, has_aux=True)(self._pieces(weights))
         flat = jnp.concatenate([gradient.ravel() for gradient in gradients])

@@ -29,7 +29,7 @@ class Program:
 
     def __init__(self, run, dataset, size=1):
         self.dataset, self.batch = dataset, run.batch_size
-        self.model = self._fresh_model(run)
+        self.model = models.fresh(run, self.dataset)
         variables = self.model.trainable_variables
         self.shapes = [tuple(v.shape) for v in variables]
         self.kernels = [i for i, v in enumerate(variables) if v.path.endswith("/kernel")]
@@ -60,16 +60,13 @@ class Program:
         self.epoch(np.zeros((1, images), "int32"), nothing, nothing, moves=still, steps=0)
         self.measure()
 
-    def _fresh_model(self, run):
-        return models.build(run, self.dataset.x_train.shape[1:], self.dataset.classes)
-
     def _variables(self):
         return self.weights + self.model.non_trainable_variables + self.optimizer.variables
 
     def start(self, runs):
         """Weights from the run's seed and initializer, a blank optimizer, the run's noise."""
         [run] = runs
-        fresh = self._fresh_model(run)
+        fresh = models.fresh(run, self.dataset)
         flat = iter([v.numpy().ravel() for v in fresh.trainable_variables])
         weights = [np.concatenate([next(flat) for _ in span]) for span in self.sizes]
         others = [v.numpy() for v in fresh.non_trainable_variables]
@@ -114,8 +111,10 @@ class Program:
                 x = augmentation.apply(x, now)
             x = pixels(x)
             with tf.GradientTape() as tape:
-                logits, new = self.model.stateless_call(self._values(), state, x, training=True)
-                loss = tf.reduce_mean(losses(logits, y))
+                logits, new, penalties = self.model.stateless_call(
+                    self._values(), state, x, training=True, return_losses=True
+                )
+                loss = tf.reduce_mean(losses(logits, y)) + sum(penalties)
             gradients = tape.gradient(loss, [w.value for w in self.weights])
             for variable, value in zip(state, new):
                 variable.assign(value)

@@ -1,15 +1,8 @@
-"""Sentences and tables, computed from frames: what a notebook or the README states as a result."""
+"""Sentences and tables, computed from frames: what a notebook states as a result."""
 
-import math
-import re
-
-import nbformat
 import pandas as pd
 
-from langevin import analysis, costs, plots, profiles, runs, sweeps
-from langevin.store import root
-
-README_MARK = re.compile(r"(<!-- (\w+): made by `make readme`[^>]*-->\n).*?(<!-- /\2 -->)", re.S)
+from langevin import analysis, plots, training
 
 
 def counts_text(finals, column, order, by):
@@ -21,7 +14,7 @@ def counts_text(finals, column, order, by):
             for value in order
             if len(here := group[group[column] == value])
         ]
-        name = ", ".join(plots.INITIALIZERS.get(v, f"{k} {v}") for k, v in zip(by, setting))
+        name = ", ".join(map(plots.word, by, setting))
         lines.append(f"- **{name}**, started: {'; '.join(said)}.")
     return "\n".join(lines)
 
@@ -47,9 +40,9 @@ def show_table(table):
 
 
 def columns(frame):
-    """The frame's columns that a csv behind a figure needs: what varies, and where it was run."""
-    always = {"epoch", "seed", "loss", "accuracy", "val_loss", "val_accuracy", "dataset_label"}
-    drop = {"kernel_sd", "seconds", "compile_seconds", "key", "data_hash"}
+    """The frame's columns that a csv behind a figure needs: the runs' keys, what varies, where."""
+    always = {"key", "epoch", "seed", *training.METRICS, "dataset_label"}
+    drop = {"kernel_sd", "seconds", "compile_seconds", "data_hash"}
     varied = [c for c in frame if c not in drop and (c in always or frame[c].nunique() > 1)]
     return frame[varied]
 
@@ -80,6 +73,50 @@ def _outcome(arm):
     return text
 
 
+def details_text(finals, chain):
+    """How the gain by noise changes as one detail of the update after the other is taken out, as
+    Markdown: a line an optimizer and depth.
+
+    Args:
+        finals: with a column `update`, the name of what is left of the published update.
+        chain: these names, in the order in which details are taken out.
+    """
+    lines = []
+    for (optimizer, depth), group in finals.groupby(["optimizer", "depth"]):
+        said, before = [], None
+        for update in chain:
+            if (arms := group[group["update"] == update]).empty:
+                continue
+            pairs = analysis.pair(arms, analysis.PLAIN, analysis.LANGEVIN)
+            row = next(analysis.compare(pairs).itertuples())
+            text = f"*{' '.join(update.split())}*: started {row.started_0} → {row.started_1} of "
+            text += f"{row.n}" + (f", {100 * row.gain:+.2f} points" if row.n_both else "")
+            if before is not None:
+                part = f"{before.started_gain - row.started_gain:+.0%} of starts"
+                if before.n_both and row.n_both:
+                    part += f", {100 * (before.gain - row.gain):+.2f} points"
+                text += f" (what is out made {part})"
+            said, before = [*said, text], row
+        lines.append(f"- **{plots.NAMES[optimizer]}, depth {depth}**: {'; '.join(said)}.")
+    return "\n".join(lines)
+
+
+def best_text(best):
+    """Each sigma at its best learning rate, as Markdown: a line an initializer and depth."""
+    lines = []
+    for (initializer, depth), group in best.groupby(["initializer", "depth"]):
+        said = []
+        for sigma, arm in group.groupby("sigma"):
+            started = arm[arm.started]
+            text = f"sigma {sigma:g} at learning rate {arm.learning_rate.iloc[0]:g}: "
+            text += f"{len(started)} of {len(arm)} started"
+            if len(started):
+                text += f", {100 * started.val_accuracy.median():.2f} %"
+            said.append(text)
+        lines.append(f"- **{plots.INITIALIZERS[initializer]}, depth {depth}**: {'; '.join(said)}.")
+    return "\n".join(lines)
+
+
 def by_setting(finals, by, claims, **given):
     """The claims of each setting: verdict rows, Holm's correction within a setting.
 
@@ -90,24 +127,17 @@ def by_setting(finals, by, claims, **given):
     """
     rows = []
     for values, group in finals.groupby(by):
-        names = {**plots.NAMES, **plots.INITIALIZERS}
-        setting = ", ".join(names.get(v, f"{k} {v}") for k, v in zip(by, values))
+        setting = ", ".join(map(plots.word, by, values))
         told = pd.concat([claim(group, setting, **given) for claim in claims], ignore_index=True)
         rows.append(analysis.verdicts(told))
     return pd.concat(rows, ignore_index=True)
-
-
-def recorded_finals(notebook):
-    """The finals of a notebook's recorded runs; empty where none is recorded."""
-    planned, store = profiles.planned("paper", notebook), profiles.store("paper", notebook)
-    records = [store.load(key) for key in map(runs.key_of, planned) if store.find(key)]
-    return analysis.final(runs.frame(records)) if records else pd.DataFrame()
 
 
 CLAIMS = {
     "C1": "noise does nothing for shallow networks",
     "C2": "the deeper the network, the more it helps",
     "C3": "noise on the deepest layers alone is enough",
+    "C4": "noise improves deep residual networks",
 }
 
 
@@ -125,66 +155,3 @@ def in_short(rows):
             line = f"- **{claim}, {text}.** {'. '.join(said)}."
             lines.append(line.replace(" initialization", ""))
     return "\n".join(lines)
-
-
-def findings():
-    """The README's findings: each claim in short, the deepest networks, all verdicts."""
-    depth, layers = recorded_finals("depth-mnist"), recorded_finals("layer-langevin")
-    rows = [by_setting(depth, ["initializer", "optimizer"], [analysis.claim_1, analysis.claim_2])]
-    if len(layers):
-        rows.append(by_setting(layers, ["initializer", "depth"], [analysis.claim_3]))
-    rows = pd.concat(rows, ignore_index=True)
-    table = ["| claim | setting | verdict | measured | n |", "| --- | --- | --- | --- | --- |"]
-    for row in rows[rows.verdict != ""].sort_values("claim", kind="stable").itertuples():
-        table.append(
-            f"| {row.claim} | {row.setting} | **{row.verdict}** | {row.reason} | {row.n:.0f} |"
-        )
-    planned = len(profiles.planned("paper", "depth-mnist"))
-    seen = f"{depth.dataset_label.iloc[0]}, {len(depth)} of {planned} planned runs recorded"
-    parts = [f"**What the recorded runs say** ({seen}).", in_short(rows)]
-    parts += ["The deepest networks:", headline(depth), "\n".join(table)]
-    return "\n\n".join(parts)
-
-
-def table():
-    """The README's table from notebook to command, time and claim."""
-    head = "figure | question | command | claims | quick, 2 cores | recorded paper runs, 1 core"
-    lines = [f"| {head} |", "| --- | --- | --- | --- | --- | --- |"]
-    for notebook in profiles.notebooks("paper"):
-        text = nbformat.read(profiles.notebook_path(notebook), 4).cells[0].source
-        title = text.splitlines()[0].lstrip("# ")
-        claims = ", ".join(sorted(set(re.findall(r"C[1-4]", text)))) or "–"
-        quick = profiles.planned("quick", notebook)
-        about = _about(quick, 2, 60, "minutes") if quick else "seconds"
-        lines.append(
-            f"| `{notebook}` | {title} | `make {notebook}` | {claims} | {about} "
-            f"| {_recorded(notebook)} |"
-        )
-    return "\n".join(lines)
-
-
-def _recorded(notebook):
-    """How many of a notebook's runs are recorded, the hours they took, and what is missing."""
-    planned, store = profiles.planned("paper", notebook), profiles.store("paper", notebook)
-    if not planned:
-        return "–"
-    found = {run: key for run in planned if store.find(key := runs.key_of(run))}
-    hours = sum(sum(store.load(key)["history"]["seconds"]) for key in found.values()) / 3600
-    text = f"{len(found)} of {len(planned)} runs, {hours:.1f} hours"
-    if missing := [run for run in planned if run not in found]:
-        text += f"; missing: {_about(missing, 1, 3600, 'hours')}"
-    return text
-
-
-def _about(planned, cores, unit, name):
-    """The time that runs take, in words: an estimate, for which their data must be at hand."""
-    time = sweeps.estimate(planned, cores) / unit
-    return f"{len(planned)} runs" if math.isnan(time) else f"about {time:.1f} {name}"
-
-
-def write_readme():
-    """Put the findings and the table, computed from the recorded runs, into README.md."""
-    made = {"findings": findings, "table": table, "bench": costs.readme}
-    path = root() / "README.md"
-    text = path.read_text()
-    path.write_text(README_MARK.sub(lambda m: f"{m[1]}{made[m[2]]()}\n{m[3]}", text))

@@ -6,21 +6,29 @@ A run is a pure function of its settings, the backend and the data; its key is a
 import contextlib
 import dataclasses
 import functools
-import hashlib
 import itertools
 import json
 import os
 import platform
+from collections.abc import Mapping
 from importlib import metadata
 
 import keras
 import pandas as pd
 
-from langevin import datasets, models, optimizers, placement, schedules, training
+from langevin import datasets, models, optimizers, placement, remedies, schedules, training
+from langevin.checks import check_known, is_number, received
+from langevin.store import digest
 
 # Raised by hand when the same settings come to mean another computation.
 SCHEMA = 1
 NAMED_DATA = (*datasets.LABELS, "digits")
+# Keras knows each by two names; one run has one spelling.  That of the Fourier transform needs more
+# than a shape.
+INITIALIZERS = tuple(
+    name for name, made in vars(keras.initializers).items()
+    if isinstance(made, type) and name.islower() and name != "stft"
+)  # fmt: skip
 
 
 def _setting(default, kinds, expected, holds=lambda value: True):
@@ -34,6 +42,13 @@ def _one_of(default, names):
 
 def _number(default, expected, holds):
     return _setting(default, (int, float), f"a number {expected}", holds)
+
+
+def _layers(value):
+    """Of a fraction its range, of a list that it names layers; the names themselves come later."""
+    if isinstance(value, (list, tuple)):
+        return len(value) > 0 and all(type(item) in (int, str) for item in value)
+    return not isinstance(value, (int, float)) or 0 < value <= 1
 
 
 def _blocks(value):
@@ -70,9 +85,12 @@ class Run:
         langevin_layers: as for the optimizers, without predicates, or "shallowest 30 %".
         noise_cap: upper bound of P inside the noise.
         noise_start, noise_stop: the noise's window, in fractions of all steps.
+        noise_bias_correction: whether P inside L-Adam's noise carries Adam's correction of m, as
+            published; only its "paper" variant can do without.
         schedule: "drop", "inverse" or "constant"; see `langevin.schedules.values`.
         initializer: name of a Keras initializer, for every kernel.
         epochs, batch_size, seed: whole numbers.
+        remedy: None, or for "dense" and "conv-dense" a name of `langevin.remedies.BY_NAME`.
 
     Raises:
         ValueError: a setting of another type or out of its range, named with what was expected.
@@ -104,41 +122,62 @@ class Run:
     langevin_layers: float | str | tuple | None = _setting(
         None, (int, float, str, list, tuple, type(None)),
         "null, a fraction in (0, 1], a list of layer numbers or names, or 'shallowest 30 %'",
-        lambda value: not isinstance(value, (int, float)) or 0 < value <= 1,
+        _layers,
     )  # fmt: skip
     noise_cap: float | None = _setting(
         None, (int, float, type(None)), "a number > 0 or null", lambda v: v is None or v > 0
     )
     noise_start: float = _number(0.0, "in [0, 1]", lambda value: 0 <= value <= 1)
     noise_stop: float = _number(1.0, "in [0, 1]", lambda value: 0 <= value <= 1)
+    noise_bias_correction: bool = _setting(True, bool, "true or false")
     schedule: str = _one_of("drop", schedules.NAMES)
-    initializer: str = _setting(
-        "glorot_uniform", str, "the name of a Keras initializer",
-        lambda value: callable(getattr(keras.initializers, value, None)),
-    )  # fmt: skip
+    initializer: str = _one_of("glorot_uniform", INITIALIZERS)
     epochs: int = _count(20)
     batch_size: int = _count(512)
     seed: int = _setting(
         0, int, "a whole number in [0, 2**31)", lambda value: 0 <= value < 2**31
     )  # fmt: skip
+    remedy: str | None = _setting(
+        None, (str, type(None)), f"null or one of {', '.join(remedies.BY_NAME)}",
+        lambda value: value is None or value in remedies.BY_NAME,
+    )  # fmt: skip
+
+    def __new__(cls, *values, **settings):
+        check_known(settings, [field.name for field in dataclasses.fields(cls)], "A run")
+        return super().__new__(cls)
 
     def __post_init__(self):
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
             kinds, expected, holds = field.metadata["check"]
-            flag = isinstance(value, bool) and kinds is not bool
-            if flag or not isinstance(value, kinds) or value != value or not holds(value):
-                raise ValueError(f"`{field.name}` must be {expected}. Received: {value!r}")
+            fits = isinstance(value, kinds)
+            if fits and kinds is not bool and isinstance(value, (int, float)):
+                fits = is_number(value)
+            if not fits or not holds(value):
+                came = received(value, number="number" in expected)
+                raise ValueError(f"`{field.name}` must be {expected}. {came}")
+        if self.noise_start >= self.noise_stop:
+            raise ValueError(
+                "`noise_start` must be below `noise_stop`. "
+                f"Received: {self.noise_start!r} and {self.noise_stop!r}"
+            )
         # One run, one spelling: what says the same compares equal and has the same key.
         self._set_size()
+        self._check_remedy()
         layers = self.langevin_layers
         if isinstance(layers, str):
             placement.share(layers)
         self._set(langevin_layers=tuple(layers) if isinstance(layers, list) else layers)
         if layers == 1:
             self._set(langevin_layers=None)
+        if not self.noise_bias_correction and (self.optimizer, self.variant) != ("adam", "paper"):
+            raise ValueError(
+                "`noise_bias_correction` must be true but for optimizer 'adam' in variant 'paper'. "
+                f"Received: False with optimizer {self.optimizer!r}, variant {self.variant!r}"
+            )
         if self.sigma == 0:
             self._set(langevin_layers=None, noise_cap=None, noise_start=0.0, noise_stop=1.0)
+            self._set(noise_bias_correction=True)
         for name in ("learning_rate", "sigma", "noise_start", "noise_stop"):
             self._set(**{name: float(getattr(self, name))})
 
@@ -156,6 +195,21 @@ class Run:
                 )
             self._set(depth=depth)
 
+    def _check_remedy(self):
+        if self.remedy and self.model not in remedies.MODELS:
+            raise ValueError(
+                f"`remedy` needs a model among {', '.join(remedies.MODELS)}; leave it out for "
+                f"another. Received: remedy={self.remedy!r}, model={self.model!r}"
+            )
+        remedy, backend = remedies.of(self.remedy), keras.backend.backend()
+        if backend not in remedy.backends:
+            raise ValueError(
+                f"`remedy` {self.remedy!r} trains on {' and '.join(remedy.backends)}; set "
+                f"KERAS_BACKEND. Received: the backend {backend}"
+            )
+        if remedy.initializer:  # the remedy's own
+            self._set(initializer=Run.initializer)
+
     def _set(self, **settings):
         for name, value in settings.items():
             object.__setattr__(self, name, value)
@@ -170,6 +224,7 @@ class Run:
         same = dataclasses.replace(
             self, seed=0, epochs=1, initializer="glorot_uniform", learning_rate=1.0,
             schedule="constant", sigma=float(self.sigma > 0), noise_start=0.0, noise_stop=1.0,
+            noise_bias_correction=True,
         )  # fmt: skip
         if keras.backend.backend() == "jax":  # there the noise's place is data, or that it is none
             same = dataclasses.replace(same, sigma=1.0, langevin_layers=None)
@@ -193,21 +248,37 @@ def grid(blocks):
     A run that several blocks name comes once, the order is that of first mention.
 
     Raises:
-        ValueError: a name that is no setting, or what `Run` raises.
+        ValueError: blocks of another form, a name that is no setting, or what `Run` raises.
     """
-    names = [field.name for field in dataclasses.fields(Run)]
+    mappings = isinstance(blocks, (list, tuple)) and all(isinstance(b, Mapping) for b in blocks)
+    if not mappings:
+        raise ValueError(
+            "Runs must be a list of blocks, each a mapping from settings to values. "
+            f"Received: {blocks!r}"
+        )
     runs = {}
-    for block in blocks:
-        axes = dict(block)
-        if "seeds" in axes:
-            axes["seed"] = list(range(axes.pop("seeds")))
-        unknown = sorted(set(axes) - set(names))
-        if unknown:
-            raise ValueError(f"A block of runs has {unknown}; a run's settings are {names}")
+    for axes in map(_axes, blocks):
         values = [value if isinstance(value, list) else [value] for value in axes.values()]
         for combination in itertools.product(*values):
             runs[Run(**dict(zip(axes, combination)))] = None
     return list(runs)
+
+
+def _axes(block):
+    """A block's settings and their values, `seeds` spelled out."""
+    axes = dict(block)
+    check_known(axes, [*(field.name for field in dataclasses.fields(Run)), "seeds"], "A run")
+    if empty := [name for name, values in axes.items() if values == []]:
+        raise ValueError(f"`{empty[0]}` must be a value or a list of some. Received: []")
+    if "seeds" in axes:
+        count = axes.pop("seeds")
+        if type(count) is not int or count < 1 or "seed" in axes:
+            raise ValueError(
+                "`seeds` must be a whole number >= 1, and stand in the place of `seed`. "
+                + received(count, True)
+            )
+        axes["seed"] = list(range(count))
+    return axes
 
 
 @functools.lru_cache(maxsize=4)
@@ -229,15 +300,15 @@ def dataset_of(run):
 @functools.lru_cache
 def data_facts(name):
     """Hash and label of a whole data set; of a known one also where it cannot be had, so that
-    recorded runs can be read without the data."""
+    recorded runs can be read without the data.  Of CIFAR-100 no run is recorded."""
     try:
         dataset = data_of(name, None, False)
         return dataset.hash, dataset.label
     except datasets.DataUnavailable:
         for known, label in datasets.KNOWN.items():
-            if label.startswith(datasets.LABELS[name]):
+            if label.split(" (")[0] == datasets.LABELS[name]:
                 return known, label
-        raise
+        return f"{name} is not at hand", datasets.LABELS[name]
 
 
 def key_of(run):
@@ -252,12 +323,6 @@ def key_of(run):
     return digest(json.dumps(facts, sort_keys=True))
 
 
-def digest(text):
-    """A short name for a text: 16 hex digits."""
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-@functools.lru_cache
 def group_size(program):
     """How many runs of this program are trained together."""
     if keras.backend.backend() == "tensorflow":

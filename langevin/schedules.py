@@ -11,6 +11,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from langevin.checks import check_number
+
 NAMES = ("drop", "inverse", "constant")
 
 
@@ -23,7 +25,7 @@ class LogSchedule(keras.optimizers.schedules.LearningRateSchedule):
         decay_steps: N, the steps after which n / N is 1; a positive number.
 
     Raises:
-        ValueError: an argument that is not a positive number.
+        ValueError: an argument that is not a finite number > 0.
 
     Source: the `inverse` setting of Bras, arXiv 2212.14718.
 
@@ -34,9 +36,7 @@ class LogSchedule(keras.optimizers.schedules.LearningRateSchedule):
     def __init__(self, initial_value, decay_steps, name="LogSchedule"):
         super().__init__()
         for argument, value in [("initial_value", initial_value), ("decay_steps", decay_steps)]:
-            number = isinstance(value, (int, float)) and math.isfinite(value)
-            if not number or isinstance(value, bool) or value <= 0:
-                raise ValueError(f"`{argument}` must be a positive number. Received: {value!r}")
+            check_number(argument, value, positive=True)
         self.initial_value = initial_value
         self.decay_steps = decay_steps
         self.name = name

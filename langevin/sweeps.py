@@ -2,25 +2,27 @@
 
 import contextlib
 import dataclasses
-import fcntl
 import functools
 import itertools
-import math
 import multiprocessing
 import os
+import tempfile
+import threading
+import time
 from concurrent import futures
+from pathlib import Path
 
 import keras
 from tqdm import auto, std
 
-from langevin import models
-from langevin.datasets import DataUnavailable
+from langevin import models, training
+from langevin.datasets import SIZES
 from langevin.runs import data_facts, dataset_of, device, frame, group_size, key_of, records
-from langevin.store import Store, root
+from langevin.store import Store, alone, root
 from langevin.training import MEASURED_IMAGES
 
 # Runs that one process trains with one compiled program before others may help, at least a group.
-UNIT = 5
+UNIT = 6
 # For the estimate of time alone: operations a second of a CPU's core, and a program's compilation.
 # Batch normalization waits for memory, the more so the fewer channels a convolution makes.
 CPU_SPEED, COMPILE_SECONDS = 40e9, 5.0
@@ -33,34 +35,87 @@ def sweep(runs, store=None, executor=None, train=True):
     Args:
         runs: `Run`s, in any order; those that share a program are trained one after another.
         store: a `Store` or a folder; `.runs` of this project by default.
-        executor: a `concurrent.futures` executor whose processes train, such as `workers(2)`;
-            all they share is the store's folder.  By default this process trains, or as many
-            workers as the environment variable `LANGEVIN_WORKERS` says.
+        executor: whose processes train: anything with the `submit` of `concurrent.futures`, such as
+            `workers(2)`, `cluster(address)`, or submitit's.  All they share with this process is
+            the store's folder and the code.  By default the Dask cluster at the environment
+            variable `LANGEVIN_CLUSTER`, else as many workers as `LANGEVIN_WORKERS` says, else this
+            process alone.
         train: if False, nothing is trained and missing runs are left out, and named.
 
     Returns: the frame of `train` for all the runs, in the order given.
 
     Says first what it will do and where.  Finished runs are kept at once; an interrupted one goes
-    on from its last checkpoint when the sweep is called again.
+    on from its last checkpoint when the sweep is called again.  Sweeps of one store in several
+    processes share the work.  Where memory runs out in a group, its comparison begins again with a
+    group of half the size: runs of different sizes are not mixed, they differ by rounding.
+
+    On SLURM, by Dask's way of starting workers, or by submitit's `AutoExecutor` as it is:
+
+    >>> machines = dask_jobqueue.SLURMCluster(cores=1, processes=1, memory="8GB")
+    >>> machines.scale(jobs=20)
+    >>> sweep(runs, "/shared/runs", executor=distributed.Client(machines).get_executor(pure=False))
     """
     runs = list(runs)
     store = store if isinstance(store, Store) else Store(store or root() / ".runs")
     keys = [key_of(run) for run in runs]
-    missing = {key: run for key, run in zip(keys, runs) if store.find(key) is None}
-    count = int(os.environ.get("LANGEVIN_WORKERS", 1)) if executor is None else 1
-    print(_announcement(runs, missing.values(), count, train), flush=True)
+    planned = dict(zip(keys, runs))
+    found = {key: store.load(key, run.settings()) for key, run in planned.items()}
+    missing = {key: planned[key] for key, record in found.items() if record is None}
+    given, where, count = _executor(executor)
+    print(_announcement(runs, missing.values(), where, count, train), flush=True)
     if missing and not train:
         print(_summary(missing.values()), flush=True)
-        keys = [key for key in keys if key not in missing]
     elif missing:
-        own = workers(count) if count > 1 else contextlib.nullcontext(executor)
+        for run in missing.values():
+            training.check(run, dataset_of(run))
         # Papermill passes text on to the terminal, and no widgets.
         tqdm = std.tqdm if "LANGEVIN_TERMINAL" in os.environ else auto.tqdm
-        with tqdm(total=len(missing), unit="run") as bar, one_gpu_at_a_time(), own as pool:
-            _train_missing(missing, store, pool, bar)
-    if not keys:
+        try:
+            with tqdm(total=len(missing), unit="run") as bar, given as pool:
+                _train_missing(missing, store, pool, bar)
+        except GroupTooLarge as error:
+            training.reduce(error.half())
+            print(error, flush=True)
+            return sweep(runs, store, executor)
+        found |= {key: store.load(key) for key in missing}
+    if not any(found.values()):
         raise ValueError("None of these runs is stored, and train=False: there is nothing to show.")
-    return frame([store.load(key) for key in keys])
+    return frame([found[key] for key in keys if found[key]])
+
+
+class GroupTooLarge(MemoryError):
+    """Memory ran out while a group of runs of this program was trained."""
+
+    def __init__(self, program, size):
+        super().__init__(program, size)
+        self.program, self.size = program, size
+
+    def half(self):
+        """The program's next size; this error itself where there is none."""
+        if self.size == 1:
+            raise self
+        return {self.program: self.size // 2}
+
+    def __str__(self):
+        name = f"{self.program.model}-{self.program.depth}, batch {self.program.batch_size}"
+        if self.size == 1:
+            return f"Memory ran out in a single run of {name}: it needs a smaller `batch_size`"
+        return (
+            f"Memory ran out for {self.size} runs of {name} together: its comparison begins again "
+            f"in groups of {self.size // 2}."
+        )
+
+
+def _executor(given):
+    """The executor to use as a context, where it trains, and in how many processes."""
+    address, count = os.environ.get("LANGEVIN_CLUSTER"), os.environ.get("LANGEVIN_WORKERS", "1")
+    if given is not None:
+        return contextlib.nullcontext(given), "as the executor says", 1
+    if address:
+        return cluster(address), f"the cluster at {address}", 1
+    count = int(count)
+    where = f"{count} process{'es' * (count > 1)}"
+    return (workers(count) if count > 1 else contextlib.nullcontext()), where, count
 
 
 def _summary(runs):
@@ -72,24 +127,27 @@ def _summary(runs):
     for run, missing in seeds.items():
         text = f"  {run.model}-{run.depth} {run.optimizer}, {run.initializer}"
         text += f", lr {run.learning_rate:g}"
+        text += ", Keras's update" if run.variant == "keras" else ""
+        text += f", epsilon {run.epsilon:g}" if run.epsilon else ""
         if run.sigma:
             text += f", sigma {run.sigma:g} on {run.layers_text()} layers"
             text += f", P <= {run.noise_cap:g}" if run.noise_cap else ""
             if (run.noise_start, run.noise_stop) != (0, 1):
                 text += f", in steps {100 * run.noise_start:g} to {100 * run.noise_stop:g} %"
+            text += "" if run.noise_bias_correction else ", without bias correction"
         lines.append(f"{text}: {len(missing)} seeds of {run.epochs} epochs")
     text = f"Not recorded, and left out, about {hours:.1f} hours of one core:\n"
     return text + "\n".join(lines)
 
 
-def _announcement(runs, missing, count, train):
+def _announcement(runs, missing, where, count, train):
     labels = sorted({data_facts(run.dataset)[1] for run in runs})
     sizes = sorted({group_size(run.program()) for run in runs})
     rest = f"{len(missing) or 'none'} {'to train' if train else 'missing'}"
     text = (
         f"{len(runs)} runs on {', '.join(labels)}: {len(runs) - len(missing)} stored, {rest}. "
         f"Backend {keras.backend.backend()}, device {device()}, "
-        f"group size {', '.join(map(str, sizes))}, {count} process{'es' * (count > 1)}."
+        f"group size {', '.join(map(str, sizes))}, {where}."
     )
     if missing and train and device() == "cpu":
         text += f" Estimate: {estimate(missing, count) / 60:.1f} minutes."
@@ -97,18 +155,14 @@ def _announcement(runs, missing, count, train):
 
 
 def estimate(runs, count):
-    """Seconds that the runs take in so many processes, by their arithmetic, within a factor of 2;
-    NaN where their data cannot be had.
+    """Seconds that the runs take in so many processes, by their arithmetic, within a factor of 2.
 
     A training step costs three forward passes; every epoch measures two sets of images.
     """
     seconds = 0.0
     for unit in _units(runs):
         network = dataclasses.replace(unit[0].program(), optimizer="adam", sigma=0.0)
-        try:
-            operations = sum(run.epochs for run in unit) * _operations(network)
-        except DataUnavailable:
-            return math.nan
+        operations = sum(run.epochs for run in unit) * _operations(network)
         speed = CPU_SPEED / SLOWER.get(network.model, 1.0)
         seconds += COMPILE_SECONDS + operations / speed
     return seconds / count
@@ -117,42 +171,98 @@ def estimate(runs, count):
 @functools.lru_cache
 def _operations(run):
     """Multiplications and additions of an epoch, with its measuring."""
-    dataset = dataset_of(run)
-    model = models.build(run, dataset.x_train.shape[1:], dataset.classes)
-    images = len(dataset.x_train)
-    passes = 3 * images + min(images, MEASURED_IMAGES) + len(dataset.x_test)
+    if run.dataset in SIZES:  # known without the data
+        images, tested, (*sides, channels), classes = SIZES[run.dataset]
+        images = min(images, run.train_size or images)
+        shape = (*(max(side, models.LEAST_SIDE.get(run.model, 1)) for side in sides), channels)
+    else:
+        data = dataset_of(run)
+        images, tested, shape = len(data.x_train), len(data.x_test), data.x_train.shape[1:]
+        classes = data.classes
+    model = models.build(run, shape, classes)
+    passes = 3 * images + min(images, MEASURED_IMAGES) + tested
     return passes * 2 * models.multiplications(model)
 
 
 def _train_missing(missing, store, pool, bar):
-    units = _units(missing.values())
-    if pool is None:
-        for group in itertools.chain.from_iterable(map(_groups, units)):
-            _train_group(group, store)
-            bar.update(len(group))
-        return
-    waiting = {pool.submit(_train_unit, unit, store) for unit in units}
+    def tick():
+        bar.update(sum((store.folder / f"{key}.json").exists() for key in missing) - bar.n)
+
+    # What another process is training comes last: by then it is stored, or its holder is gone.
+    for wait in (False, True):
+        if pool is None:
+            with one_gpu_at_a_time():
+                busy = [run for unit in _units(missing.values())
+                        for run in _train_unit(unit, store, wait, tick)]  # fmt: skip
+        else:
+            busy = _train_in(pool, _units(missing.values()), store, wait, tick)
+        missing = {key_of(run): run for run in busy}
+
+
+def _train_in(pool, units, store, wait, tick):
+    """Units by the processes of an executor; returns the runs that are trained elsewhere."""
+    jobs = [{key_of(run): run for run in unit} for unit in units]
+    waiting = {pool.submit(_train_for_other, job, store, wait, training.reduced) for job in jobs}
+    busy = []
     try:
         while waiting:
-            done, waiting = futures.wait(waiting, 1.0, futures.FIRST_COMPLETED)
-            for future in done:
-                future.result()
-            bar.update(sum((store.folder / f"{key}.json").exists() for key in missing) - bar.n)
+            done = {future for future in waiting if future.done()}
+            waiting -= done
+            busy += itertools.chain.from_iterable(future.result() for future in done)
+            tick()
+            time.sleep(0 if done else 0.2)  # asked, not waited for: not all have Python's futures
+    except futures.BrokenExecutor as error:
+        raise ChildProcessError(
+            "A process that trained was killed, perhaps since memory ran out. What is finished is "
+            "kept: the same command goes on, with fewer workers if it must."
+        ) from error
     finally:
         for future in waiting:
             future.cancel()
+    return busy
 
 
-def _train_unit(unit, store):
-    """What an executor's process does: train runs that share a program, keep each at once."""
+def _train_for_other(job, store, wait, reduced):
+    """What an executor's process does: train runs that share a program, given with their keys."""
+    if reduced != training.reduced:
+        training.reduce(reduced)
+    if list(job) != [key_of(run) for run in job.values()]:
+        raise ValueError(
+            "The executor's processes must have the backend, the data and the code of this one. "
+            f"Received: backend {keras.backend.backend()}, data {os.environ.get('LANGEVIN_DATA')}"
+        )
+    with one_gpu_at_a_time():
+        return _train_unit(list(job.values()), store, wait)
+
+
+def _train_unit(unit, store, wait, tick=lambda: None):
+    """Train what is missing of runs that share a program; each is kept at once.
+
+    Returns: the runs that another process is training; none if we `wait` for it.
+    """
+    busy = []
     for group in _groups(unit):
-        if rest := [run for run in group if store.find(key_of(run)) is None]:
-            _train_group(rest, store)
+        busy += _train_group(group, store, wait)
+        tick()
+    return busy
 
 
-def _train_group(group, store):
-    for record in records(group, store):
-        store.save(record)
+def _train_group(group, store, wait):
+    keys = {key_of(run): run for run in group}
+    with contextlib.ExitStack() as locks:
+        # In order, so that no two processes wait for each other.
+        held = {key for key in sorted(keys) if locks.enter_context(store.lock(key, wait))}
+        # Another may have trained it before it was ours.
+        rest = [run for key, run in keys.items() if key in held and store.load(key) is None]
+        try:
+            for record in records(rest, store) if rest else ():
+                store.save(record)
+        except Exception as error:
+            if not training.out_of_memory(error):
+                raise
+            program = group[0].program()
+            raise GroupTooLarge(program, group_size(program)) from error
+    return [run for key, run in keys.items() if key not in held]
 
 
 def _groups(unit):
@@ -193,7 +303,21 @@ def workers(count):
         pool.shutdown(cancel_futures=True)
 
 
+@contextlib.contextmanager
+def cluster(address):
+    """An executor on a Dask cluster, such as "tcp://host:8786"; a worker that is lost is made up
+    for by the others.  Each worker trains one unit of runs at a time: start it with one thread,
+    `dask worker --nthreads 1`, on a machine with several GPUs one for each."""
+    try:
+        from distributed import Client
+    except ImportError as error:
+        raise ValueError("A cluster needs Dask: pip install 'langevin[cluster]'.") from error
+    with Client(address) as client, client.get_executor(pure=False) as pool:
+        yield pool
+
+
 def _one_thread():
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
@@ -204,14 +328,19 @@ def _one_thread():
         os.environ["XLA_FLAGS"] = f"{flags} --xla_cpu_multi_thread_eigen=false"
 
 
+def _end_with_parent():
+    """A worker whose parent was killed would wait for work for ever."""
+    multiprocessing.parent_process().join()
+    os._exit(1)
+
+
 @contextlib.contextmanager
 def one_gpu_at_a_time():
-    """Wait until no other process of this project trains on the GPU; on a CPU, do not wait."""
+    """Wait until no other process of this user trains on this machine's GPU, or on those of its
+    GPUs that CUDA_VISIBLE_DEVICES names; on a CPU, do not wait."""
     if device() == "cpu":
         yield
         return
-    lock = root() / ".runs" / "gpu.lock"
-    lock.parent.mkdir(exist_ok=True)
-    with lock.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    which = os.environ.get("CUDA_VISIBLE_DEVICES", "all")
+    with alone(Path(tempfile.gettempdir()) / f"langevin-{os.getuid()}-gpu-{which}.lock"):
         yield

@@ -11,20 +11,23 @@ import functools
 import importlib
 import json
 import math
-import os
 import time
 from pathlib import Path
 
 import keras
 import numpy as np
 
-from langevin import augmentation, schedules
+from langevin import augmentation, models, placement, schedules
+from langevin.store import set_aside, whole
 
 CHECKPOINT_SECONDS = 60.0
+METRICS = ("loss", "accuracy", "val_loss", "val_accuracy")
 # The training loss is measured on these first training images, the same for every run.
 MEASURED_IMAGES = 10_000
 # Images a forward pass while measuring: bounds the memory of convolutional models.
 MEASURED_AT_ONCE = 2_000
+# Keras's default of Adam, which no run changes.
+BETA_1 = 0.9
 
 
 def fit(runs, dataset, checkpoint=None, progress=None):
@@ -44,11 +47,7 @@ def fit(runs, dataset, checkpoint=None, progress=None):
         where it diverges: a loss that is not finite or above 10 ln(classes).
     """
     first, images = runs[0], len(dataset.x_train)
-    if first.batch_size > images:
-        raise ValueError(
-            f"`batch_size` must not exceed the {images} training images of {dataset.label}. "
-            f"Received: batch_size={first.batch_size}"
-        )
+    check(first, dataset)
     # A group has its full size; what is missing is filled with its first run again.
     group = [*runs, *[first] * (group_size(first, dataset) - len(runs))]
     steps = images // first.batch_size
@@ -84,9 +83,40 @@ def fit(runs, dataset, checkpoint=None, progress=None):
     return histories
 
 
+def after(run, dataset, steps):
+    """What a run measures after some steps of its first epoch, the others of which make none."""
+    group, images = [run] * group_size(run, dataset), len(dataset.x_train)
+    many = images // run.batch_size
+    rates, sigmas = (values[:many].copy() for values in _schedule(run, run.epochs * many))
+    rates[steps:] = sigmas[steps:] = 0.0
+    program = _program(run.program(), dataset, len(group))
+    program.start(group)
+    orders, rates, sigmas = (np.stack([a] * len(group)) for a in
+                             (order(run.seed, 1, images), rates, sigmas))  # fmt: skip
+    program.epoch(orders, rates, sigmas, moves=_moves(group, 1, images))
+    return program.measure()[0]
+
+
+def check(run, dataset):
+    """ValueError where a run's settings do not fit its data or its network."""
+    images = len(dataset.x_train)
+    if run.batch_size > images:
+        raise ValueError(
+            f"`batch_size` must not exceed the {images} training images of {dataset.label}. "
+            f"Received: batch_size={run.batch_size}"
+        )
+    if isinstance(run.langevin_layers, tuple):
+        model = models.build(run, dataset.x_train.shape[1:], dataset.classes)
+        placement.choose([v.path for v in model.trainable_variables], run.langevin_layers)
+
+
 def _schedule(run, steps):
     window = run.noise_start, run.noise_stop
-    return schedules.values(run.schedule, run.learning_rate, run.sigma, steps, window)
+    rates, sigmas = schedules.values(run.schedule, run.learning_rate, run.sigma, steps, window)
+    if not run.noise_bias_correction:
+        # sqrt(P) in the noise holds 1 / sqrt(1 - beta_1^t): so sigma can take it out again.
+        sigmas *= np.sqrt(1 - BETA_1 ** np.arange(1, steps + 1), dtype="float32")
+    return rates, sigmas
 
 
 def order(seed, epoch, images):
@@ -108,7 +138,24 @@ def group_size(run, dataset):
 
 @functools.lru_cache
 def _group_size(run, dataset):
-    return backend().group_size(run, dataset)
+    return reduced.get(run) or backend().group_size(run, dataset)
+
+
+# Group sizes of programs for which memory did not suffice at the size that was foreseen.
+reduced = {}
+
+
+def reduce(sizes):
+    """Train these programs in groups of these sizes from now on; what was compiled is let go."""
+    reduced.update(sizes)
+    _group_size.cache_clear()
+    _program.cache_clear()
+
+
+def out_of_memory(error):
+    """Whether a backend, or Python, says by this error that memory ran out."""
+    names = "RESOURCE_EXHAUSTED", "ResourceExhaustedError", "MemoryError"
+    return any(name in f"{type(error).__name__}: {error}" for name in names)
 
 
 def backend():
@@ -138,19 +185,24 @@ def _note(histories, epoch, program, dataset, begun, compile_seconds=0.0):
 
 def _save(program, histories, path):
     """Keep the state whole: written aside and renamed into place."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     arrays = {f"state_{i}": value for i, value in enumerate(program.state())}
-    with part.open("wb") as file:
-        np.savez(file, histories=json.dumps(histories), **arrays)
-    part.replace(path)
+    with whole(path) as part, part.open("wb") as file:
+        np.savez(file, name=path.name, histories=json.dumps(histories), **arrays)
 
 
 def _restore(program, group, checkpoint):
-    """Take up a checkpoint; its histories, or none where there is none."""
+    """Take up a checkpoint; its histories, or none where there is none that is sound."""
     if not checkpoint or not Path(checkpoint).exists():
         return []
-    with np.load(checkpoint, allow_pickle=False) as kept:
-        program.start(group)  # the runs' seeds and the noise's place, which a checkpoint lacks
-        program.restore([kept[f"state_{i}"] for i in range(len(kept.files) - 1)])
-        return json.loads(str(kept["histories"]))
+    program.start(group)  # the runs' seeds and the noise's place, which a checkpoint lacks
+    try:
+        with np.load(checkpoint, allow_pickle=False) as kept:
+            if kept["name"] != Path(checkpoint).name:
+                raise ValueError(f"it was written as {kept['name']}")
+            state = [kept[f"state_{i}"] for i in range(len(kept.files) - 2)]
+            histories = json.loads(str(kept["histories"]))
+        program.restore(state)
+    except Exception as error:  # zipfile, zlib, numpy and the backends have each their own
+        set_aside(Path(checkpoint), f"is no checkpoint ({error})", "training begins again")
+        return []
+    return histories

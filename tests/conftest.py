@@ -13,7 +13,8 @@ import keras  # noqa: E402
 
 # Fixed examples, and no clock.
 hypothesis.settings.register_profile("fixed", derandomize=True, deadline=None, database=None)
-hypothesis.settings.load_profile("fixed")
+hypothesis.settings.register_profile("random", deadline=None, database=None)  # for `make soak`
+hypothesis.settings.load_profile(os.environ.get("LANGEVIN_HYPOTHESIS", "fixed"))
 
 if keras.backend.backend() == "tensorflow":
     import tensorflow as tf

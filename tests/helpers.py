@@ -12,17 +12,31 @@ import pathlib
 import subprocess
 import sys
 from dataclasses import dataclass
+from decimal import Decimal
+from fractions import Fraction
 
 import keras
 import numpy as np
 import restatement
 import scipy.stats
+from hypothesis import strategies as st
 from keras import ops
 
 import langevin
 from langevin import models, training
 
 BACKEND = keras.backend.backend()
+# Values of every kind, for the tests of what is refused.
+PLAIN = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.floats(),
+    st.text(max_size=8), st.binary(max_size=3),
+    st.sampled_from([10**400, Fraction(1, 3), Decimal(1), 1j, np.int64(3), np.float32(0.5), object,
+                     range(3), frozenset({1}), np.bool_(True), "nan", "1e-3", "-0.0"]),
+)  # fmt: skip
+ANYTHING = st.one_of(
+    PLAIN, st.lists(PLAIN, max_size=3), st.tuples(PLAIN),
+    st.dictionaries(st.text(max_size=3), PLAIN, max_size=2),
+)  # fmt: skip
 BAND = 5.0
 TAIL = 2 * scipy.stats.norm.sf(BAND)
 

@@ -27,7 +27,8 @@ def epochs_of(seed, arm="plain", last=GOOD, depth=3, epochs=4, **other):
     row = {"key": f"{arm}-{depth}-{seed}", "model": "dense", "depth": depth, "dataset": "mnist",
            "optimizer": "adam", "sigma": sigma, "langevin_layers": layers, "learning_rate": 1e-3,
            "initializer": "glorot_uniform", "seed": seed, "epochs": epochs, "classes": 10,
-           "noise_cap": None, "noise_start": 0.0, "noise_stop": 1.0, "epsilon": np.nan,
+           "noise_cap": None, "noise_start": 0.0, "noise_stop": 1.0,
+           "noise_bias_correction": True, "epsilon": np.nan,
            "backend": "jax", "device": "cpu", "data_hash": "a1", "dataset_label": "MNIST",
            "group_size": 8, "seconds": 1.0, "compile_seconds": 0.0, "diverged": False} | other
     return [row | {"epoch": i, "loss": loss, "accuracy": accuracy, "val_loss": loss,
@@ -587,3 +588,19 @@ def test_holm_is_over_the_primary_contrasts_and_can_undo_a_claim():
     assert list(family.verdict[family.primary]) == [NOT_DECIDED, NOT_DECIDED, HOLDS]
     assert list(family.p_holm[family.primary]) == pytest.approx([4 / 64, 4 / 64, 6 / 1024])
     assert "after Holm" in family.reason[0] and family.p_holm[~family.primary].isna().all()
+
+
+def test_each_arm_has_its_own_best_learning_rate_by_the_training_loss_alone():
+    def runs_of(arm, rate, losses, accuracy):
+        return [curve(seed, arm, (loss, accuracy), learning_rate=rate, key=f"{arm}{rate}{seed}")
+                for seed, loss in enumerate(losses)]
+
+    finals = analysis.final(frame(
+        *runs_of("plain", 1e-3, [0.3, 0.3, 9.0], 0.8), *runs_of("plain", 1e-4, [0.4] * 3, 0.9),
+        *runs_of("langevin", 1e-3, [0.3] * 3, 0.9), *runs_of("langevin", 1e-4, [0.1] * 3, 0.7)))
+    best = analysis.at_best_rate(finals)
+    assert best.groupby("sigma").learning_rate.unique().map(list).to_dict() == {
+        0.0: [1e-3], 1e-3: [1e-4]}  # the median, whatever the test accuracy says
+    assert len(best) == 6
+    dead = finals.assign(loss=np.nan)
+    assert set(analysis.at_best_rate(dead).learning_rate) == {1e-4}  # the lowest of equals

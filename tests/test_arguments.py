@@ -1,10 +1,15 @@
 """Configurations, and wrong arguments: the argument, what was expected, what came."""
 
+import math
+import numbers
+import sys
+
 import keras
 import numpy as np
 import pytest
 from helpers import (
     ADAPTIVE,
+    ANYTHING,
     KERAS,
     OPTIMIZERS,
     assert_equal,
@@ -12,6 +17,8 @@ from helpers import (
     path_of,
     variables_of,
 )
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import langevin
 from langevin import LSGD, LAdam, LogSchedule
@@ -125,6 +132,70 @@ def test_wrong_variant_and_epsilon(case):
     if case in ADAPTIVE:
         with pytest.raises(ValueError, match="`epsilon` must be a finite number > 0. Received: 0"):
             case(epsilon=0)
+
+
+MOST = sys.float_info.max
+
+
+def number(value, below=math.inf):
+    """Restated: a finite number >= 0."""
+    real = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    return real and 0 <= value < below and (isinstance(value, np.floating) or value <= MOST)
+
+
+def optional(value):
+    return value is None or number(value)
+
+
+TAKEN = {
+    "learning_rate": lambda v: isinstance(v, float) and number(v),  # Keras takes no integers
+    "sigma": number,
+    "noise_cap": lambda v: v is None or (number(v) and v > 0),
+    "seed": lambda v: v is None or (isinstance(v, numbers.Integral) and number(v, 2**31)),
+    "epsilon": lambda v: v is None or (number(v) and v > 0),
+    "variant": lambda v: v in ("paper", "keras"),
+    "weight_decay": optional,
+    "clipnorm": optional,
+    "beta_1": lambda v: number(v, 1),
+    "beta_2": lambda v: number(v, 1),
+    "amsgrad": lambda v: v is False,  # True needs variant="keras"
+    "use_ema": lambda v: isinstance(v, bool),
+}
+NEAR = st.sampled_from([0.0, 0.5, 1, 1.0, 2**31, -0.1, "paper", True, False, None, 10**400])
+
+
+@pytest.mark.parametrize("argument", TAKEN)
+@settings(max_examples=200)
+@given(value=NEAR | ANYTHING)
+def test_an_argument_is_taken_if_valid_and_else_named_with_what_came(argument, value):
+    if callable(value):
+        return  # it stands for a schedule
+    if TAKEN[argument](value):
+        assert isinstance(LAdam(**{argument: value}), LAdam)
+    else:
+        with pytest.raises(ValueError, match=f"(?s)`{argument}`.*Received") as caught:
+            LAdam(**{argument: value})
+        assert repr(value) in str(caught.value) or f"={value}" in str(caught.value)
+
+
+@settings(max_examples=200)
+@given(st.lists(st.integers(-4, 3) | st.sampled_from(["a", "d", "w0", None, 0.5])) | ANYTHING)
+def test_layers_are_taken_if_there_and_else_refused_by_name(layers):
+    if callable(layers):
+        return
+    optimizer = LSGD(sigma=0.1, langevin_layers=layers)
+    fraction = number(layers) and 0 < layers <= 1
+    listed = isinstance(layers, (list, tuple, range)) and len(layers) > 0
+    known = listed and all(
+        item in ("w0", "w1", "w2") if isinstance(item, str)
+        else isinstance(item, numbers.Integral) and not isinstance(item, bool) and -3 <= item < 3
+        for item in layers
+    )  # fmt: skip
+    if layers is None or fraction or known:
+        optimizer.build(variables_of(*[np.zeros(2)] * 3))
+    else:
+        with pytest.raises(ValueError, match="(?s)`langevin_layers`.*(Received|Layers|layers)"):
+            optimizer.build(variables_of(*[np.zeros(2)] * 3))
 
 
 PAPER_LACKS = [

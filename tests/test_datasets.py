@@ -1,8 +1,12 @@
 """Data sets: what is accepted, what is refused and in which words, and how data are known."""
 
 import dataclasses
+import hashlib
+import http.server
+import io
 import re
 import socket
+import threading
 import time
 import urllib.request
 
@@ -241,6 +245,43 @@ def test_a_silent_host_is_left_after_the_timeout(keras_loader, monkeypatch, tmp_
         with pytest.raises(DataUnavailable, match="timed out"):
             load("mnist")
         assert time.monotonic() - start < 5
+
+
+@pytest.mark.parametrize("harm", ["cut off", "another file"])
+def test_a_broken_download_leaves_no_broken_cache(monkeypatch, tmp_path, harm):
+    """Keras's own loader, its host and its file replaced."""
+    good = io.BytesIO()
+    np.savez(good, **made())
+    good = good.getvalue()
+    sent = {"cut off": good[:-50], "another file": b"<html>moved</html>"}[harm]
+
+    class Host(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            promised = len(good) if harm == "cut off" else len(sent)
+            self.send_header("Content-Length", str(promised))
+            self.end_headers()
+            self.wfile.write(sent)
+
+        def log_message(self, *_):
+            pass
+
+    def get_file(fname, origin, file_hash):
+        return keras.utils.get_file(
+            fname, f"http://127.0.0.1:{server.server_port}/{fname}", cache_dir=tmp_path,
+            file_hash=hashlib.sha256(good).hexdigest(),
+        )  # fmt: skip
+
+    monkeypatch.delenv("LANGEVIN_DATA", raising=False)
+    monkeypatch.setenv("no_proxy", "*")
+    monkeypatch.setattr("keras.src.datasets.mnist.get_file", get_file)
+    with http.server.HTTPServer(("127.0.0.1", 0), Host) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        with pytest.raises(DataUnavailable, match="mnist"):
+            load("mnist")
+        sent = good  # the host is whole again: what is left must not stand in its way
+        assert load("mnist").x_train.shape == (12, 4, 4, 1)
+        server.shutdown()
 
 
 @pytest.mark.parametrize("works", [True, False])

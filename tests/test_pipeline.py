@@ -1,10 +1,20 @@
 """`make figures`: every notebook from top to bottom, and what happens when one fails."""
 
 import nbformat
+import pandas as pd
 import pytest
 
 from langevin import pipeline, profiles, runs
 from langevin.store import root
+
+
+def assert_every_csv_names_the_runs_behind_its_figure():
+    keys = {runs.key_of(run) for book in profiles.notebooks("smoke")
+            for run in profiles.planned("smoke", book)}  # fmt: skip
+    for path in (root() / "figures" / "smoke").glob("*.csv"):
+        table = pd.read_csv(path)
+        named = set(table.filter(regex="^key").stack())
+        assert named <= keys and bool(named) == ("seed" in table)
 
 
 def test_every_notebook_runs_in_the_smoke_profile(capfd):
@@ -15,6 +25,7 @@ def test_every_notebook_runs_in_the_smoke_profile(capfd):
         for ending in ("png", "pdf", "csv"):
             assert f"figures/smoke/{notebook}.{ending}" in said
     assert "FAILED" not in said
+    assert_every_csv_names_the_runs_behind_its_figure()
 
 
 @pytest.fixture
@@ -49,10 +60,25 @@ def test_a_failed_notebook_is_kept_with_its_traceback(project, capfd):
     assert [path.name for path in folder.iterdir()] == ["one.ipynb"]
 
 
+def test_a_kernel_that_dies_is_named_with_its_last_words_and_the_next_make_goes_on(project, capfd):
+    die = "import os, signal\nprint('so far')\nprint('so good', flush=True)\n"
+    folder = project(f"{die}os.kill(os.getpid(), signal.SIGKILL)") / "build" / "smoke"
+    assert not pipeline.figures("smoke")
+    said = capfd.readouterr().out
+    assert "one failed: its kernel died" in said and "FAILED: one" in said
+    assert said.split("kernel died")[1].count("so good") == 1
+    assert [path.name for path in folder.iterdir()] == ["one.failed.ipynb"]
+    project("assert number == 2")
+    assert pipeline.figures("smoke")
+
+
 def test_a_parameter_that_the_notebook_lacks_stops_before_anything_runs(project):
     folder = project("")
     (folder / "notebooks" / "smoke.yaml").write_text("one: {nummer: 2}\n")
-    with pytest.raises(ValueError, match="nummer.*It has: .*number"):
+    with pytest.raises(ValueError, match="smoke.yaml: one.ipynb has no 'nummer'.*mean 'number'"):
+        pipeline.figures("smoke")
+    (folder / "notebooks" / "smoke.yaml").write_text("one: {number: 2.5}\n")
+    with pytest.raises(ValueError, match="one: `number` must be a whole number > 0.*: 2.5"):
         pipeline.figures("smoke")
     assert not (folder / "build").exists()
 

@@ -113,3 +113,35 @@ def test_a_setting_without_runs_has_no_panel(finals):
     for draw in (plots.accuracy_by_depth, plots.gain_by_depth):
         shown = [axes.get_title() for axes in draw(some, "title").axes if axes.get_visible()]
         assert len(shown) == 3 and not any("RMSprop, He" in title for title in shown)
+
+
+def test_a_heat_map_has_a_cell_a_setting_and_says_how_many_started(finals):
+    adam = finals.query("optimizer == 'adam'")
+    grid = adam.assign(sigma=adam.sigma.where(adam.seed < 4, 9.0))
+    figure = plots.heat(grid, "")
+    panels = [axes for axes in figure.axes if axes.get_title("left")]
+    assert [axes.get_title("left") for axes in panels[:2]] == [
+        "depth 3\nGlorot initialization", "depth 40\nGlorot initialization",
+    ]  # fmt: skip
+    said = [text.get_text() for text in panels[1].texts]
+    # plain never starts; with noise seed 0 does not; the third column has three seeds of both arms
+    assert sorted(said)[0].endswith("3/4") and "–\n0/4" in said and len(said) == 3
+    plt.close(figure)
+
+
+def test_the_verdict_map_counts_every_verdict_once():
+    table = pd.DataFrame({"claim": ["C1", "C2", "C2"], "setting": ["a", "a", "b"],
+                          "verdict": ["holds", "does not", "not decided"]})  # fmt: skip
+    figure = plots.verdict_map(table, "title")
+    assert {f"{v} (1)" for v in table.verdict} <= set(texts(figure))
+    plt.close(figure)
+
+
+def test_details_are_told_one_after_the_other(finals):
+    here = finals.query("optimizer == 'adam' and initializer == 'glorot_uniform' and depth == 40")
+    # with one detail out nothing starts any more
+    out = here.assign(started=False, update="without", key=here.key + "-")
+    both = pd.concat([here.assign(update="published"), out])
+    said = report.details_text(both, ["published", "without"])
+    assert "*published*: started 0 → 6 of 7; *without*: started 0 → 0 of 7" in said
+    assert "what is out made +86% of starts" in said

@@ -55,12 +55,12 @@ def locked(path):
 def test_conda_environment_has_the_ranges_of_pyproject():
     python, packages = conda("environment.yml")
     assert SpecifierSet(python) == SpecifierSet(PROJECT["requires-python"])
-    assert packages == project("tensorflow", "jax", "notebooks", "test")
+    assert packages == project("tensorflow", "jax", "notebooks", "remedies", "test")
 
 
 def test_binder_environment_has_the_ranges_of_pyproject_with_the_small_tensorflow():
     python, packages = conda("binder/environment.yml")
-    expected = project("tensorflow", "notebooks")
+    expected = project("tensorflow", "notebooks", "remedies")
     expected["tensorflow-cpu"] = expected.pop("tensorflow")
     assert python.removeprefix("=") in SpecifierSet(PROJECT["requires-python"])
     assert packages == expected

@@ -38,7 +38,7 @@ def test_log_schedule_is_serialized_under_the_name_of_the_package():
 @pytest.mark.parametrize("value", [0, -1.0, math.nan, math.inf, "1", None, True])
 def test_log_schedule_rejects_what_is_no_positive_number(argument, value):
     arguments = {"initial_value": 0.1, "decay_steps": 10, argument: value}
-    with pytest.raises(ValueError, match=f"`{argument}` must be a positive number. Received: "):
+    with pytest.raises(ValueError, match=f"`{argument}` must be a finite number > 0. Received: "):
         LogSchedule(**arguments)
 
 

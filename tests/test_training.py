@@ -38,8 +38,9 @@ def train(program, run, steps):
     """Some steps of the run's first epoch."""
     images = len(program.dataset.x_train)
     order = training.order(run.seed, 1, images)[np.newaxis]
-    shape = 1, images // run.batch_size
-    rates, sigmas = (np.full(shape, value, "float32") for value in (run.learning_rate, run.sigma))
+    whole = images // run.batch_size
+    plans = training._schedule(run, run.epochs * whole)
+    rates, sigmas = (plan[np.newaxis, :whole] for plan in plans)
     program.epoch(order, rates, sigmas, training._moves([run], 1, images), steps)
 
 
@@ -81,6 +82,25 @@ def test_the_loop_makes_the_steps_of_model_fit_on_every_kind_of_network(settings
     apart = np.abs(ours - theirs)
     # As above; a convolution sums over places too, so that its gradients round more.
     assert np.quantile(apart, 0.95) < 1e-5 and apart.max() < 3e-3
+
+
+class Uncorrected(optimizers.LAdam):
+    """L-Adam with its drift as published, its noise without Adam's 1 / (1 - beta_1^t)."""
+
+    def noise(self, variable, preconditioner, learning_rate):
+        corrected = 1 - self._power(self.beta_1, preconditioner.dtype)
+        return super().noise(variable, corrected * preconditioner, learning_rate)
+
+
+def test_the_bias_correction_can_be_taken_out_of_the_noise_alone():
+    run = dataclasses.replace(RUN, noise_bias_correction=False)
+    optimizer = Uncorrected(run.learning_rate, run.sigma, seed=run.seed)
+    theirs = helpers.keras_weights_after(run, dataset(), 3, optimizer)
+    apart, published = (
+        np.abs(np.concatenate(weights_after(each, 3)) - theirs) for each in (run, RUN)
+    )
+    # As above. At the first step the published noise is sqrt(10) times as large.
+    assert np.quantile(apart, 0.95) < 1e-6 and np.quantile(published, 0.05) > 1e-6
 
 
 def test_augmented_images_are_what_is_trained_on_and_not_what_is_measured():

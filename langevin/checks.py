@@ -1,0 +1,42 @@
+"""How a user's input is refused: what was expected, what came, and how to mend it."""
+
+import difflib
+import math
+import numbers
+
+
+def is_number(value):
+    """Whether a value is a real number, finite as a float; True and False are none."""
+    if not isinstance(value, numbers.Real) or isinstance(value, bool):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an integer beyond every float
+        return False
+
+
+def check_number(argument, value, positive=False, below=None, hint=""):
+    """ValueError unless `value` is a finite number, >= 0 or, if `positive`, > 0, and < `below`."""
+    low = is_number(value) and (value > 0 if positive else value >= 0)
+    if not low or (below is not None and value >= below):
+        bound = ("> 0" if positive else ">= 0") + (f" and < {below}" if below is not None else "")
+        raise ValueError(
+            f"`{argument}` must be a finite number {bound}{hint}. {received(value, True)}"
+        )
+
+
+def check_known(names, known, owner):
+    """ValueError for the first name that the owner has not, with the nearest that it has."""
+    for name in names:
+        if name not in known:
+            near = difflib.get_close_matches(str(name), known, 1)
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+            raise ValueError(f"{owner} has no {name!r}.{hint} It has: {', '.join(known)}")
+
+
+def received(value, number=False):
+    """What came; of text in a number's place also how the number is written."""
+    text = f"Received: {value!r}"
+    if number and isinstance(value, str):
+        text += ", which is text. A profile's numbers need a point and a sign: 1.0e-3, 1.0e+3"
+    return text

@@ -1,0 +1,94 @@
+"""`make readme`: what README and documents say of the recorded runs, computed from them."""
+
+import re
+
+import nbformat
+import yaml
+
+from langevin import costs, profiles, report, runs, sweeps, tables
+from langevin.store import root
+
+MARK = re.compile(r"(<!-- (\w+): made by `make \w+`[^>]*-->\n).*?(<!-- /\2 -->)", re.S)
+
+
+def verdicts():
+    """The first screen: each claim in short, setting by setting."""
+    rows = tables.claims("paper")
+    return f"**What the recorded runs say.**\n\n{report.in_short(rows)}"
+
+
+def findings():
+    """All that the recorded runs say: the deepest networks, and every verdict with its numbers."""
+    deepest = report.headline(tables.finals_of("paper", "depth-mnist"))
+    table = tables.markdown(tables.verdicts(tables.claims("paper")))
+    return "\n\n".join(["The deepest dense networks on MNIST:", deepest, table])
+
+
+def table():
+    """The table from notebook to command, time and claim."""
+    head = "figure | question | command | claims | quick, 2 cores | recorded paper runs, 1 core"
+    lines = [f"| {head} |", "| --- | --- | --- | --- | --- | --- |"]
+    for notebook in profiles.notebooks("paper"):
+        text = nbformat.read(profiles.notebook_path(notebook), 4).cells[0].source
+        title = text.splitlines()[0].lstrip("# ")
+        claims = ", ".join(sorted(set(re.findall(r"C[1-4]", text)))) or "–"
+        quick = profiles.planned("quick", notebook)
+        about = _about(quick, 2, 60, "minutes") if quick else "seconds"
+        lines.append(
+            f"| `{notebook}` | {title} | `make {notebook}` | {claims} | {about} "
+            f"| {_recorded(notebook)} |"
+        )
+    return "\n".join(lines)
+
+
+def _recorded(notebook):
+    """How many of a notebook's runs are recorded, the hours they took, and what is missing."""
+    planned, store = profiles.planned("paper", notebook), profiles.store("paper", notebook)
+    if not planned:
+        return "–"
+    found = {run: record for run in planned if (record := store.load(runs.key_of(run)))}
+    hours = sum(sum(record["history"]["seconds"]) for record in found.values()) / 3600
+    text = f"{len(found)} of {len(planned)} runs, {hours:.1f} hours"
+    if missing := [run for run in planned if run not in found]:
+        text += f"; missing: {_about(missing, 1, 3600, 'hours')}"
+    return text
+
+
+def _about(planned, cores, unit, name):
+    return f"about {sweeps.estimate(planned, cores) / unit:.1f} {name}"
+
+
+def citation():
+    """The paper and this software as BibTeX, from CITATION.cff."""
+    software = yaml.safe_load((root() / "CITATION.cff").read_text())
+    paper = software["preferred-citation"]
+    names = (f"{one['family-names']}, {one['given-names']}" for one in paper["authors"])
+    number = paper["identifiers"][0]["value"].removeprefix("arXiv:")
+    return f"""```bibtex
+@article{{bras{paper["year"]}langevin,
+  author = {{{" and ".join(names)}}},
+  title = {{{paper["title"]}}},
+  journal = {{arXiv preprint arXiv:{number}}},
+  year = {{{paper["year"]}}}
+}}
+@software{{langevin_companion,
+  author = {{{software["authors"][0]["name"]}}},
+  title = {{{software["title"]}}},
+  version = {{{software["version"]}}}
+}}
+```"""
+
+
+def write():
+    """Put all that is computed between its marks in README.md and docs/."""
+    fill({"verdicts": verdicts, "findings": findings, "table": table, "bench": costs.readme,
+          "citation": citation})
+
+
+def fill(made):
+    """Put what each function makes between the marks of its name, in README.md and docs/."""
+    for path in (root() / "README.md", *sorted((root() / "docs").glob("*.md"))):
+        text = path.read_text()
+        path.write_text(
+            MARK.sub(lambda m: f"{m[1]}{made[m[2]]()}\n{m[3]}" if m[2] in made else m[0], text)
+        )

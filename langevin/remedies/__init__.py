@@ -1,0 +1,28 @@
+"""Other remedies for depth, to be compared with Langevin noise and joined to it.
+
+`BY_NAME` holds every remedy as a `record.Remedy`, of which models and training read the slots.
+A member is found in the module of its concept, with formula, source and mark.
+"""
+
+from langevin.remedies import (
+    activations,
+    curvature,
+    diversity,
+    joins,
+    kernels,
+    shapes,
+    targets,
+    transformed,
+    updates,
+)
+from langevin.remedies.record import Remedy
+
+MODELS = ("dense", "conv-dense")  # whose builders read the slots
+PLAIN = Remedy("He et al., arXiv 1502.01852", "code")
+_CONCEPTS = activations, shapes, transformed, diversity, joins, kernels, targets, updates, curvature
+BY_NAME = {name: one for concept in _CONCEPTS for name, one in concept.MEMBERS.items()}
+
+
+def of(name):
+    """The remedy of a run: the plain network for None."""
+    return BY_NAME[name] if name else PLAIN

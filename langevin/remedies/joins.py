@@ -1,0 +1,59 @@
+"""What follows a layer or leads around it: dropout, batch normalization, residual twins.
+
+All train on TensorFlow and on JAX.
+"""
+
+from keras import layers
+
+from langevin.remedies.record import Remedy
+
+DROPOUT = 0.05  # in every layer: at the usual .2 to .5 a network of 20 layers stays at chance
+LAST_KEPT = 0.5
+
+
+def dropout(x, linear, activation, share):
+    """Each unit's output is 0 with probability .05 and divided by .95 else."""
+    return layers.Dropout(DROPOUT)(activation(linear(x)))
+
+
+def batch_normalization(x, linear, activation, share):
+    """f(gamma (W x - mean) / sd + beta), mean and sd of the batch, running ones at test time."""
+    return activation(layers.BatchNormalization()(linear(x)))
+
+
+def residual(x, linear, activation, share):
+    """f(x + BN(W x)); without x where it has another shape.
+
+    Not on the list of remedies: the twin that stochastic depth is to be held against.
+    """
+    return _around(x, layers.BatchNormalization()(linear(x)), activation)
+
+
+def stochastic_depth(x, linear, activation, share):
+    """f(x + b BN(W x)), b = 1 with probability p else 0, for each image; f(x + p BN(W x)) after.
+
+    p falls in a straight line with depth, to .5 in the last layer.
+    """
+    kept = 1 - share * (1 - LAST_KEPT)
+    y = layers.BatchNormalization()(linear(x))
+    if y.shape == x.shape:
+        whole = (None, *[1] * (len(y.shape) - 1))
+        # Keras divides what it keeps by p; times p this is the paper's form.
+        y = layers.Rescaling(kept)(layers.Dropout(1 - kept, noise_shape=whole)(y))
+    return _around(x, y, activation)
+
+
+def _around(x, y, activation):
+    return activation(layers.Add()([y, x]) if y.shape == x.shape else y)
+
+
+MEMBERS = {
+    "dropout": Remedy("Srivastava et al., JMLR 2014", "code", join=dropout),
+    "batch-normalization": Remedy(
+        "Ioffe and Szegedy, arXiv 1502.03167", "code", join=batch_normalization
+    ),
+    "residual": Remedy("He et al., arXiv 1512.03385", "code", join=residual),
+    "stochastic-depth": Remedy(
+        "Huang et al., arXiv 1603.09382", "code", join=stochastic_depth
+    ),
+}  # fmt: skip

@@ -1,0 +1,106 @@
+"""The spectrum of a loss's Hessian matrix by Lanczos, and the steps that follow from it.
+
+Source: Granziol et al., arXiv 2006.09092, second hand.  Runs on TensorFlow and on JAX.
+"""
+
+import math
+
+import keras
+import numpy as np
+from keras import ops
+
+if keras.backend.backend() == "tensorflow":
+    import tensorflow as tf
+
+    def gradient(function, values):
+        """The gradient of function(values), a scalar, with respect to a list of tensors."""
+        with tf.GradientTape() as tape:
+            tape.watch(values)
+            result = function(values)
+        return tape.gradient(result, values, unconnected_gradients="zero")
+
+    @tf.function(reduce_retracing=True)
+    def hessian_product(function, values, direction):
+        """The Hessian matrix of `function` at `values` times `direction`, lists of tensors."""
+        with tf.GradientTape() as tape:
+            tape.watch(values)
+            first = gradient(function, values)
+            along = tf.add_n([tf.reduce_sum(g * d) for g, d in zip(first, direction)])
+        return tape.gradient(along, values, unconnected_gradients="zero")
+
+else:
+    import jax
+
+    def gradient(function, values):
+        """The gradient of function(values), a scalar, with respect to a list of tensors."""
+        return jax.grad(function)(values)
+
+    def hessian_product(function, values, direction):
+        """The Hessian matrix of `function` at `values` times `direction`, lists of tensors."""
+        return jax.jvp(jax.grad(function), (values,), (direction,))[1]
+
+
+def lanczos(product, size, steps, seed=0):
+    """Ritz values, rising, of a symmetric matrix of which only products are to be had.
+
+    q_1 random; b_j q_(j+1) = M q_j - a_j q_j - b_(j-1) q_(j-1), a_j = q_j M q_j, each q orthogonal
+    to all before.  The eigenvalues of the matrix with a on, b beside its diagonal come near M's,
+    the outermost first; after `size` steps they are M's.
+
+    Args:
+        product: from a vector (size,) to M times it.
+        steps: at most `size`.
+    """
+    q = np.random.default_rng(seed).standard_normal(size)
+    basis, diagonal, beside = [q / np.linalg.norm(q)], [], []
+    while True:
+        moved = np.asarray(product(basis[-1]), "float64")
+        diagonal.append(basis[-1] @ moved)
+        for _ in range(2):  # once leaves rounding along the vectors before
+            moved = moved - np.transpose(basis) @ (basis @ moved)
+        length = np.linalg.norm(moved)
+        if len(diagonal) == min(steps, size) or length < 1e-10 * max(map(abs, diagonal)):
+            return np.linalg.eigvalsh(np.diag(diagonal) + np.diag(beside, -1), UPLO="L")
+        beside.append(length)
+        basis.append(moved / length)
+
+
+def hessian_ritz_values(model, x, y, steps=20, seed=0):
+    """Lanczos on the Hessian matrix of a model's cross-entropy on images / 255 and labels."""
+    values, loss = values_of(model), loss_of(model, x, y)
+    shapes = [value.shape for value in values]
+    cuts = np.cumsum([math.prod(shape) for shape in shapes])
+
+    def product(flat):
+        parts = np.split(flat.astype("float32"), cuts[:-1])
+        direction = [ops.reshape(part, shape) for part, shape in zip(parts, shapes)]
+        moved = hessian_product(loss, values, direction)
+        return np.concatenate([np.ravel(ops.convert_to_numpy(part)) for part in moved])
+
+    return lanczos(product, cuts[-1], steps, seed)
+
+
+def heavy_ball(least, greatest):
+    """(learning rate, momentum) of SGD with which a quadratic of this spectrum falls fastest.
+
+    lr = (2 / (sqrt(least) + sqrt(greatest)))^2, momentum = the rate squared, where the rate a step
+    is (sqrt(greatest) - sqrt(least)) / (sqrt(greatest) + sqrt(least)).
+    """
+    low, high = math.sqrt(least), math.sqrt(greatest)
+    return (2 / (low + high)) ** 2, ((high - low) / (high + low)) ** 2
+
+
+def values_of(model):
+    return [1 * ops.convert_to_tensor(v) for v in model.trainable_variables]
+
+
+def loss_of(model, x, y):
+    """The cross-entropy of a model's logits as a function of its trainable weights."""
+    state = [ops.convert_to_tensor(v) for v in model.non_trainable_variables]
+
+    def loss(values):
+        logits, _ = model.stateless_call(values, state, x)
+        losses = keras.losses.sparse_categorical_crossentropy(y, logits, from_logits=True)
+        return ops.mean(losses)
+
+    return loss

@@ -1,0 +1,78 @@
+"""Training in target space: what is learned is where a fixed batch should go, not the weights.
+
+Trains on TensorFlow and on JAX.
+"""
+
+import keras
+import numpy as np
+from keras import layers, ops
+
+from langevin.remedies.record import Remedy
+
+ROWS = 90  # with so many targets a unit the network has the plain one's weights, to 11 %
+RIDGE = 0.1
+
+
+@keras.saving.register_keras_serializable("langevin")
+class FixedBatch(layers.Layer):
+    """Puts `ROWS` fixed images, which `project` chooses, before those of every batch."""
+
+    def build(self, input_shape):
+        shape = (ROWS, *input_shape[1:])
+        self.images = self.add_weight(shape, "zeros", trainable=False, name="images")
+
+    def call(self, inputs):
+        return ops.concatenate([ops.convert_to_tensor(self.images), inputs], axis=0)
+
+    def compute_output_shape(self, input_shape):
+        return (None, *input_shape[1:])
+
+
+@keras.saving.register_keras_serializable("langevin")
+class TargetDense(layers.Dense):
+    """f(x W) with W = A^T (A A^T + ridge)^-1 T, A and x with a 1 for the bias.
+
+    A is what arrives of the fixed batch, the first `ROWS` rows of the input; T its targets, the
+    trainable weights, which stand in the kernel's place: (ROWS, units).  As each layer's A follows
+    from the W before it, the layers' weights are found one after another.
+    """
+
+    def build(self, input_shape):
+        # To Keras a kernel for `ROWS` inputs; the random weights are drawn by `project`.
+        super().build((None, ROWS))
+        self.input_spec = layers.InputSpec(ndim=2, axes={-1: input_shape[-1]})
+
+    def weights_of(self, rows):
+        """W, the bias as its last row, from the fixed batch's rows (ROWS, inputs + 1)."""
+        gram = ops.matmul(rows, ops.transpose(rows)) + RIDGE * ops.eye(ROWS)
+        return ops.matmul(ops.transpose(rows), ops.solve(gram, 1 * self.kernel))
+
+    def call(self, inputs, training=None):
+        x = ops.concatenate([inputs, ops.ones_like(inputs[:, :1])], axis=1)
+        return self.activation(ops.matmul(x, self.weights_of(x[:ROWS])))
+
+
+def drop_fixed(x, linear, activation, share):
+    """The fixed batch has gone far enough at the last hidden layer."""
+    y = activation(linear(x))
+    return y[ROWS:] if share == 1 and isinstance(linear, TargetDense) else y
+
+
+def project(model, images):
+    """Fixes the first images, and starts every T where random weights send them: T = A W."""
+    fixed = next(layer for layer in model.layers if isinstance(layer, FixedBatch))
+    fixed.images.assign(np.resize(images, (ROWS, *images.shape[1:])).reshape(fixed.images.shape))
+    x = images[:0]
+    for layer in model.layers[1:]:
+        if isinstance(layer, TargetDense):
+            random = layer.kernel_initializer((x.shape[-1], layer.units))
+            layer.kernel.assign(ops.matmul(x, random))
+        x = layer(x)
+
+
+MEMBERS = {
+    "target-space": Remedy(
+        "Fairbank et al., arXiv 2006.01578", "code",
+        dense=TargetDense, inputs=FixedBatch, join=drop_fixed, start=project,
+    ),
+}  # fmt: skip

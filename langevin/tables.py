@@ -1,0 +1,124 @@
+"""Table 1, what was measured, and Table 2, what it says on the claims, from stored runs.
+
+A claim is judged setting by setting and never pooled; where a study has no runs yet, its claims
+stand in Table 2 as not decided.
+"""
+
+from functools import partial
+
+import numpy as np
+import pandas as pd
+
+from langevin import analysis, plots, profiles, report, runs
+from langevin.store import root
+
+WHERE = {
+    "depth-mnist": "dense", "sensitivity": "dense, each arm at its best learning rate",
+    "highway": "highway", "depth-cifar10": "conv-dense", "layer-langevin": "dense",
+    "resnet": "ResNet and VGG", "densenet": "DenseNet",
+}  # fmt: skip
+MEASURED = ("depth-mnist", "layer-langevin", "highway", "depth-cifar10", "resnet", "densenet")
+ARMS = {"all layers": analysis.LANGEVIN, "deepest 30 %": analysis.DEEPEST,
+        "deepest 90 %": "sigma > 0 and langevin_layers == 'deepest 90 %'"}  # fmt: skip
+PUBLISHED_SIGMA = 1e-3
+
+
+def finals_of(profile, notebook):
+    """A row a stored run of a notebook, as `analysis.final` makes it; empty without any."""
+    blocks = profiles.parameters(profile)[notebook].get("runs", [])
+    keys = map(runs.key_of, runs.grid(profiles.available(profile, blocks)))
+    store = profiles.store(profile, notebook)
+    found = [record for key in keys if (record := store.load(key))]
+    return analysis.final(runs.frame(found)) if found else pd.DataFrame()
+
+
+def outcomes(profile):
+    """Table 1: each choice of noisy layers against plain, setting by setting: runs started, medians
+    of final training loss and test accuracy where both started, paired gain with its interval."""
+    by = ["dataset_label", "model", "depth", "optimizer", "initializer"]
+    medians = ["loss_0", "loss_1", "val_accuracy_0", "val_accuracy_1"]
+    columns = [
+        "figure", *by, "noise", "n", "started_0", "started_1", "started_p", "n_both", *medians,
+        "gain", "gain_low", "gain_high", "gain_p",
+    ]  # fmt: skip
+    parts = [pd.DataFrame(columns=columns)]
+    for notebook in MEASURED:
+        if (finals := finals_of(profile, notebook)).empty:
+            continue
+        for layers in finals.langevin_layers[finals.sigma > 0].unique():
+            arm = f"sigma > 0 and langevin_layers == {layers!r}"
+            pairs = analysis.pair(finals, analysis.PLAIN, arm)
+            table = analysis.compare(pairs, by).assign(figure=notebook, noise=layers)
+            both = pairs[pairs.gain.notna()].groupby(by)[medians].median()
+            parts.append(table.join(both, on=by)[columns])
+    return pd.concat([part for part in parts if len(part)] or parts, ignore_index=True)
+
+
+def claims(profile):
+    """The rows of all claims, as `analysis.verdicts` gives them, with the `figure` they belong to;
+    of a study without runs a row a claim, not decided."""
+    start, network = ["initializer", "optimizer"], ["network", "optimizer"]
+    layers = [partial(analysis.claim_4, treatment=query, name=name) for name, query in ARMS.items()]
+    studies = {
+        "depth-mnist": (start, [analysis.claim_1, analysis.claim_2]),
+        "sensitivity": (start, [analysis.claim_1, analysis.claim_2]),
+        "highway": (start, [analysis.claim_1, analysis.claim_2]),
+        "depth-cifar10": (start, [analysis.claim_1, analysis.claim_2]),
+        "layer-langevin": (["initializer", "depth"], [analysis.claim_3]),
+        "resnet": (network, layers),
+        "densenet": (network, layers),
+    }
+    parts = [_study(profile, notebook, *study) for notebook, study in studies.items()]
+    return pd.concat(parts, ignore_index=True)
+
+
+def _study(profile, notebook, by, claims):
+    finals, given = finals_of(profile, notebook), {}
+    if finals.empty or "digits" in set(finals.dataset):
+        planned = len(profiles.planned(profile, notebook))
+        why = f"none of {planned} runs is there" if finals.empty else "digits: not the paper's data"
+        names = sorted({f"C{partial(claim).func.__name__[-1]}" for claim in claims})
+        rows = pd.DataFrame({"claim": names, "verdict": analysis.NOT_DECIDED, "n": 0})
+        return rows.assign(setting=WHERE[notebook], reason=why, figure=notebook)
+    if notebook == "sensitivity":  # its own question is the grid; the claims are at the best rates
+        best = analysis.at_best_rate(finals)
+        finals = best[(best.sigma == 0) | (best.sigma == PUBLISHED_SIGMA)]
+        given = {"contrast": (*analysis.NOISE, "learning_rate")}
+    finals["network"] = finals.model.map(plots.MODELS) + ", " + finals.dataset_label
+    shallowest = partial(analysis.claim_1, depth=finals.depth.min())
+    claims = [shallowest if claim is analysis.claim_1 else claim for claim in claims]
+    rows = report.by_setting(finals, by, claims, **given)
+    setting = rows.setting if by[0] == "network" else f"{WHERE[notebook]}: " + rows.setting
+    return rows.assign(figure=notebook, setting=setting)
+
+
+def verdicts(rows):
+    """Table 2: a row a claim and setting, its verdict and what was measured."""
+    told = rows[rows.verdict != ""].sort_values("claim", kind="stable")
+    names = {"claim": "claim", "figure": "figure", "setting": "setting", "verdict": "verdict",
+             "reason": "measured", "n": "pairs"}  # fmt: skip
+    return told[list(names)].rename(columns=names).astype({"pairs": int})
+
+
+def markdown(table):
+    """A frame as a Markdown table."""
+    lines = [list(table), ["---"] * len(table.columns), *table.itertuples(index=False)]
+    return "\n".join("| " + " | ".join(map(_text, line)) + " |" for line in lines)
+
+
+def _text(value):
+    return ("–" if np.isnan(value) else f"{value:.4g}") if isinstance(value, float) else str(value)
+
+
+def save(table, profile, name):
+    """Write figures/<profile>/<name>.csv, .md and .tex.
+
+    Returns: the table, so that a notebook shows it.
+    """
+    folder = root() / "figures" / profile
+    folder.mkdir(parents=True, exist_ok=True)
+    table.to_csv(folder / f"{name}.csv", index=False, float_format="%.9g")
+    (folder / f"{name}.md").write_text(markdown(table) + "\n")
+    latex = table.map(_text).to_latex(index=False, escape=True, longtable=True)
+    (folder / f"{name}.tex").write_text(latex)
+    return table

@@ -1,0 +1,227 @@
+"""`make soak`: sweeps that are killed and damaged at random, for as long as it is told.
+
+A sweep of small runs is started in a process of its own, which says where it is: training, writing,
+or in papermill.  It is killed there, at times a stored run is damaged too, and it is started again,
+until all is trained.  Then every run must be there, equal to the bit to that of a sweep which
+nothing disturbed; and what was finished when a process began was not trained by it.
+"""
+
+import argparse
+import collections
+import contextlib
+import csv
+import json
+import os
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+SIGNALS = {name: getattr(signal, name) for name in ("SIGKILL", "SIGTERM", "SIGINT")}
+LIMIT = 900  # seconds after which a sweep hangs
+PHASES = ("training", "writing", "papermill")
+BLOCK = {"dataset": "digits", "batch_size": 64, "depth": 2, "epochs": 3, "sigma": [0.0, 1e-3]}
+
+
+# in the process that is killed
+
+
+def child(folder, seeds):
+    """A sweep in a folder, which says where it is and notes what it begins."""
+    from langevin import grid, store, sweep, training
+
+    fit, whole = training.fit, store.whole
+    training.CHECKPOINT_SECONDS = 0.0
+
+    def noted(group, *rest, checkpoint, **named):
+        with (Path(folder) / "begun.log").open("a") as file:
+            file.write(f"{checkpoint.stem}\n")
+        print("\n@training", flush=True)
+        return fit(group, *rest, checkpoint=checkpoint, **named)
+
+    @contextlib.contextmanager
+    def slowly(path):
+        with whole(path) as part:
+            print("\n@writing", flush=True)
+            time.sleep(0.1)
+            yield part
+            time.sleep(0.1)  # written, and not yet renamed
+
+    training.fit, training.whole, store.whole = noted, slowly, slowly
+    sweep(grid([{**BLOCK, "seeds": seeds}]), folder)
+
+
+NOTEBOOK = {
+    "cells": [
+        {"cell_type": "code", "execution_count": None, "id": name, "outputs": [], "source": text,
+         "metadata": {"tags": tags}}
+        for name, tags, text in [
+            ("a", ["parameters"], "seeds = 1\nfolder = ''"),
+            ("b", [], "import soak\nsoak.child(folder, seeds)"),
+        ]
+    ],
+    "metadata": {"kernelspec": {"name": "python3", "display_name": "", "language": "python"}},
+    "nbformat": 4, "nbformat_minor": 5,
+}  # fmt: skip
+
+
+# outside
+
+
+class Campaign:
+    """One folder, and a sweep in it that is started as often as it takes."""
+
+    def __init__(self, folder, seeds=3):
+        self.folder, self.seeds, self.damaged = Path(folder), seeds, set()
+        self.project = self.folder / "project"
+        (self.project / "notebooks").mkdir(parents=True)
+        shutil.copytree(ROOT / "langevin", self.project / "langevin")
+        (self.project / "notebooks" / "one.ipynb").write_text(json.dumps(NOTEBOOK))
+        given = json.dumps({"one": {"seeds": seeds, "folder": str(self.folder)}})
+        (self.project / "notebooks" / "smoke.yaml").write_text(given)
+
+    def start(self, papermill=False):
+        """The sweep in a process of its own, by way of a notebook or not."""
+        code = f"import soak; soak.child({str(self.folder)!r}, {self.seeds})"
+        command = ["-m", "langevin", "figures", "--profile", "smoke"] if papermill else ["-c", code]
+        path = os.pathsep.join(map(str, (self.project, ROOT / "tests")))
+        self.before, self.since = self.finished() - self.damaged, len(self.begun())
+        process = subprocess.Popen(
+            [sys.executable, *command], cwd=self.project, text=True, start_new_session=True,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            env={**os.environ, "PYTHONPATH": path, "LANGEVIN_WORKERS": "1"},
+        )  # fmt: skip
+        self.limit = threading.Timer(LIMIT, process.kill)
+        self.limit.start()
+        return process
+
+    def killed(self, phase, name, dice):
+        """Start, and send a signal at a random moment of a phase; True if it came in time."""
+        process = self.start(phase == "papermill")
+        word = "@training" if phase == "papermill" else f"@{phase}"
+        left = dice.choice((1, 1, 2, 6) if phase == "writing" else (1, 1, 2))
+        for line in process.stdout:
+            left -= word in line
+            if left == 0:
+                break
+        time.sleep(dice.uniform(0, 0.3))
+        alive = process.poll() is None and left == 0
+        with contextlib.suppress(ProcessLookupError):
+            # Ctrl-C reaches all processes of a terminal, a kill the one that is meant.
+            (os.killpg if name == "SIGINT" else os.kill)(process.pid, SIGNALS[name])
+        self.end(process)
+        return alive
+
+    def completed(self):
+        """Start, and wait for the end; True if it is a good one."""
+        return self.end(self.start()) == 0
+
+    def end(self, process):
+        self.said, _ = process.communicate()
+        self.limit.cancel()
+        again = set(self.begun()[self.since :]) & self.before
+        assert not again, f"finished, and trained again: {again}"
+        return process.returncode
+
+    def begun(self):
+        """The keys of all trainings, in the order in which they began."""
+        log = self.folder / "begun.log"
+        return log.read_text().split() if log.exists() else []
+
+    def finished(self):
+        return {path.stem for path in self.folder.glob("*.json")}
+
+    def damage(self, dice):
+        """Cut, alter or exchange a finished run; False where there is none."""
+        if not (paths := sorted(self.folder.glob("*.json"))):
+            return False
+        path, other = dice.choice(paths), dice.choice(paths)
+        content = path.read_bytes()
+        cut, digit = dice.randrange(len(content) - 3), content.rindex(b"0")
+        altered = content[:digit] + b"1" + content[digit + 1 :]
+        exchanged = other.read_bytes() if other != path else b""
+        path.write_bytes(dice.choice((content[:cut], altered, exchanged)))
+        self.damaged.add(path.stem)
+        return True
+
+    def results(self):
+        """What every stored run found, without times and hashes, by key."""
+        found = {}
+        for path in self.folder.glob("*.json"):
+            record = json.loads(path.read_text())
+            history = record.pop("history")
+            numbers = {k: v for k, v in history.items() if not k.endswith("seconds")}
+            found[path.stem] = json.dumps([record["run"], numbers])
+        return found
+
+
+def soak(minutes, counts):
+    """Kills and faults for some minutes; every phase and signal in turn."""
+    dice, until = random.Random(), time.monotonic() + 60 * minutes
+    turns = [(phase, name) for name in SIGNALS for phase in PHASES]
+    with tempfile.TemporaryDirectory() as folder:
+        calm = Campaign(Path(folder) / "calm")
+        assert calm.completed(), calm.said
+        expected, number = calm.results(), 0
+        while time.monotonic() < until:
+            campaign = Campaign(Path(folder) / f"campaign-{(number := number + 1)}")
+            for _ in range(2 * len(PHASES)):
+                phase, name = turns.pop(0)
+                turns.append((phase, name))
+                counts[f"{name} while {phase}"] += campaign.killed(phase, name, dice)
+                if dice.random() < 0.3:
+                    counts["faults: stored runs damaged"] += campaign.damage(dice)
+                if time.monotonic() > until:
+                    break
+            assert campaign.completed(), campaign.said
+            results = campaign.results()
+            counts["runs compared"] += len(expected)
+            counts["runs lost"] += len(expected.keys() - results.keys())
+            counts["runs wrong"] += sum(results[k] != expected[k] for k in results)
+
+
+def inputs_tried(minutes):
+    """Arbitrary input, other than in `make test`: how much of it there was; fails as tests do."""
+    command = [sys.executable, "-m", "pytest", "-q", "--hypothesis-show-statistics",
+               "tests/test_input.py", "tests/test_arguments.py",
+               "-k", "taken or error or grid"]  # fmt: skip
+    tried, until = 0, time.monotonic() + 60 * minutes
+    while tried == 0 or time.monotonic() < until:
+        environment = {**os.environ, "LANGEVIN_HYPOTHESIS": "random"}
+        said = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+        assert said.returncode == 0, said.stdout
+        tried += sum(map(int, re.findall(r"(\d+) passing examples", said.stdout)))
+    return tried
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--minutes", type=float, default=10.0)
+    minutes = parser.parse_args().minutes
+    counts = collections.Counter()
+    counts |= {f"{name} while {phase}": 0 for phase in PHASES for name in SIGNALS}
+    counts.update({"faults: stored runs damaged": 0})
+    begun = time.monotonic()
+    soak(0.8 * minutes, counts)
+    counts["inputs tried"] = inputs_tried(0.1 * minutes)
+    counts["minutes"] = round((time.monotonic() - begun) / 60)
+    for name in ("runs compared", "runs lost", "runs wrong"):
+        counts[name] = counts.pop(name, 0)
+    rows = [["all kills", sum(n for name, n in counts.items() if " while " in name)]]
+    rows = [*rows, *map(list, counts.items())]
+    for name, count in rows:
+        print(f"{name:<30}{count:>10,}")
+    with (ROOT / "figures" / "paper" / "soak.csv").open("w", newline="") as file:
+        csv.writer(file, lineterminator="\n").writerows([["what", "count"], *rows])
+    return int(counts["runs lost"] + counts["runs wrong"] > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,40 @@
+"""Memory that runs out in a group: its comparison begins again with a smaller one, said once."""
+
+import dataclasses
+
+import pytest
+
+from langevin import runs, training
+from langevin.runs import grid
+from langevin.sweeps import sweep
+
+BLOCK = {"dataset": "digits", "batch_size": 64, "depth": 2, "epochs": 1}
+
+
+@pytest.fixture
+def small_memory(monkeypatch):
+    """Memory for two runs together."""
+    fit = training.fit
+
+    def limited(group, dataset, **named):
+        if training.group_size(group[0], dataset) > 2:
+            raise RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 1 bytes.")
+        return fit(group, dataset, **named)
+
+    monkeypatch.setattr(training, "fit", limited)
+    yield
+    training.reduced.clear()
+    training.reduce({})
+
+
+def test_a_comparison_begins_again_with_a_smaller_group_said_once(tmp_path, small_memory, capsys):
+    planned = grid([{**BLOCK, "sigma": [0.0, 1e-3], "seeds": 2}])
+    large = [runs.key_of(run) for run in planned]
+    frame = sweep(planned, tmp_path)
+    said = capsys.readouterr().out
+    assert [said.count(f"begins again in groups of {size}.") for size in (4, 2, 1)] == [1, 1, 0]
+    assert set(frame.group_size) == {2} and frame.key.nunique() == 4
+    assert not set(frame.key) & set(large)
+    # Another program is not concerned.
+    other = dataclasses.replace(planned[0], depth=3)
+    assert runs.group_size(other.program()) == 8

@@ -1,0 +1,49 @@
+"""What the README says of the runs comes from the recorded ones, and from nothing else."""
+
+import shutil
+
+from langevin import datasets, profiles, readme, runs, sweeps
+from langevin.store import root
+
+
+def test_the_documents_are_made_from_the_recorded_runs_and_made_again_the_same(
+    tmp_path, monkeypatch
+):
+    shutil.copy(root() / "README.md", tmp_path)
+    shutil.copytree(root() / "docs", tmp_path / "docs")
+    documents = [tmp_path / "README.md", *sorted((tmp_path / "docs").glob("*.md"))]
+
+    def read():
+        return [path.read_text() for path in documents]
+
+    before, names = read(), ("verdicts", "findings", "table", "citation")
+    monkeypatch.setattr(readme, "root", lambda: tmp_path)
+    for name in names:
+        monkeypatch.setattr(readme, name, lambda name=name: f"what {name} says")
+    readme.write()
+    once = read()
+    readme.write()
+    assert read() == once
+    for old, new in zip(before, once):
+        marks = [line for line in old.splitlines() if line.startswith("<!-- ")]
+        assert [line for line in new.splitlines() if line.startswith("<!-- ")] == marks
+    assert all("".join(once).count(f"what {name} says") == 1 for name in names)
+
+
+def test_the_table_has_a_row_a_notebook_with_its_command():
+    rows = readme.table().splitlines()[2:]
+    for row, notebook in zip(rows, profiles.notebooks("paper"), strict=True):
+        assert f"`make {notebook}`" in row
+    assert "C1, C2" in next(row for row in rows if "`depth-mnist`" in row)
+
+
+def test_the_time_is_estimated_without_the_data(monkeypatch):
+    def unavailable(run):
+        raise datasets.DataUnavailable(run.dataset)
+
+    planned = runs.grid([{"depth": 20, "seeds": 3}])
+    known = sweeps.estimate(planned, 1)
+    sweeps._operations.cache_clear()
+    monkeypatch.setattr(sweeps, "dataset_of", unavailable)
+    assert sweeps.estimate(planned, 1) == known and 10 < known < 1000
+    assert sweeps.estimate(planned, 2) == known / 2

@@ -1,0 +1,119 @@
+"""What all remedies share: the registry, how a run names one, and that each is another method."""
+
+import dataclasses
+import itertools
+import math
+
+import keras
+import numpy as np
+import pytest
+from helpers import BACKEND
+
+from langevin import models, placement, remedies, runs, training
+from langevin.remedies.record import MARKS
+from langevin.runs import Run
+
+MNIST = (28, 28, 1)
+SEEDS = range(4)
+HERE = sorted(name for name, one in remedies.BY_NAME.items() if BACKEND in one.backends)
+each = pytest.mark.parametrize("name", HERE)
+
+
+@pytest.fixture(scope="module")
+def after_ten_steps():
+    """For each remedy, and for none, an array (seeds, numbers) of what ten steps of Adam made."""
+    return {name: np.array([_numbers(name, seed) for seed in SEEDS]) for name in [None, *HERE]}
+
+
+def _numbers(name, seed):
+    """Losses, and each kernel's standard deviation, in logarithms."""
+    run = Run(depth=3, dataset="digits", train_size=320, batch_size=32, epochs=1, seed=seed,
+              remedy=name)  # fmt: skip
+    last = runs.records([run])[0]["history"]
+    numbers = [last["loss"][-1], last["val_loss"][-1], *last["kernel_sd"][-1]]
+    assert np.all(np.isfinite(numbers)) and last["loss"][-1] != last["loss"][0]
+    return np.log(numbers)
+
+
+@pytest.mark.parametrize("one, other", itertools.combinations([None, *HERE], 2))
+def test_every_remedy_differs_from_every_other_and_from_none(one, other, after_ten_steps):
+    """Paired by seed, by more than three standard errors in one of the numbers."""
+    difference = after_ten_steps[one] - after_ten_steps[other]
+    assert np.any(difference != 0)
+    error = difference.std(axis=0, ddof=1) / math.sqrt(len(SEEDS))
+    assert np.max(np.abs(difference.mean(axis=0)) / (error + 1e-12)) > 3
+
+
+@each
+def test_remedy_says_where_it_comes_from_and_how_sure_its_formula_is(name):
+    remedy = remedies.of(name)
+    assert remedy.source and remedy.mark in MARKS
+    assert remedy.backends and set(remedy.backends) <= set(remedies.record.BACKENDS)
+
+
+@each
+@pytest.mark.parametrize("depth", [20, 40])
+def test_remedy_has_the_plain_networks_weights_to_five_percent(name, depth):
+    """Trainable ones, on MNIST: a gain is not a larger network's."""
+    count = {
+        remedy: sum(
+            math.prod(v.shape)
+            for v in models.build(Run(depth=depth, remedy=remedy), MNIST, 10).trainable_variables
+        )
+        for remedy in (None, name)
+    }
+    assert abs(count[name] / count[None] - 1) < 0.05
+
+
+@each
+def test_every_weight_belongs_to_its_layer_for_layer_langevin(name):
+    """Names begin with the layers', so that the noise's place is the plain network's."""
+    model = models.build(Run(depth=4, remedy=name), (8, 8, 1), 10)
+    groups = placement.layers([v.path for v in model.trainable_variables])
+    assert [group for group, _ in groups] == [*(f"hidden_{i}" for i in range(1, 5)), "output"]
+
+
+@each
+def test_remedy_trains_on_convolutions_with_noise_on_top(name):
+    run = Run(model="conv-dense", depth=2, dataset="digits", train_size=64, batch_size=32,
+              epochs=1, sigma=1e-3, langevin_layers=0.5, remedy=name)  # fmt: skip
+    loss = runs.records([run])[0]["history"]["loss"]
+    assert np.all(np.isfinite(loss)) and loss[0] != loss[-1]
+
+
+def test_run_without_a_remedy_has_the_key_it_had():
+    settings = Run(dataset="digits").settings()
+    assert settings.pop("remedy") is None
+    defaults = {field.name: field.default for field in dataclasses.fields(Run)}
+    assert defaults["remedy"] is None  # left out of the key, like every setting at its default
+    assert runs.key_of(Run(dataset="digits", remedy="elu")) != runs.key_of(Run(dataset="digits"))
+
+
+def test_remedy_with_its_own_initializer_has_one_spelling():
+    own = Run(remedy="selu", initializer="he_normal")
+    assert own == Run(remedy="selu")
+    assert Run(remedy="elu", initializer="he_normal") != Run(remedy="elu")
+
+
+def test_unknown_remedy_is_refused_with_the_names():
+    with pytest.raises(ValueError, match="`remedy` must be null or one of .*elu.*'none'"):
+        Run(remedy="none")
+
+
+def test_remedy_needs_a_model_that_reads_it():
+    with pytest.raises(ValueError, match="dense, conv-dense.*highway"):
+        Run(model="highway", remedy="elu")
+
+
+def test_remedy_is_refused_on_a_backend_where_it_does_not_train(monkeypatch):
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    with pytest.raises(ValueError, match="trains on tensorflow.*jax"):
+        Run(remedy="gradient-noise")
+
+
+def test_penalty_counts_in_the_loss_that_is_trained_not_in_the_one_measured():
+    plain, penalized = (Run(depth=3, dataset="digits", epochs=1, remedy=name)
+                        for name in (None, "neuron-diversity"))  # fmt: skip
+    data = runs.dataset_of(plain)
+    one, other = (training.fit([run], data)[0] for run in (plain, penalized))
+    assert one[0]["loss"] == other[0]["loss"] and one[1]["loss"] != other[1]["loss"]

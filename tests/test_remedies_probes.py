@@ -1,0 +1,97 @@
+"""Lanczos against numpy, the spectrum's steps on a quadratic, volumes, variances."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from langevin.remedies import diversity, probes, spectrum
+
+GENERATOR = np.random.default_rng(0)
+
+
+def symmetric(size):
+    matrix = GENERATOR.standard_normal((size, size))
+    return matrix + matrix.T
+
+
+def small_model():
+    keras.utils.set_random_seed(3)
+    hidden = keras.layers.Dense(4, "tanh", name="hidden")
+    model = keras.Sequential([keras.Input((3,)), hidden, keras.layers.Dense(2, name="output")])
+    return model, GENERATOR.standard_normal((30, 3)).astype("float32"), np.arange(30) % 2
+
+
+def test_lanczos_to_the_end_has_numpys_eigenvalues():
+    matrix = symmetric(40)
+    found = spectrum.lanczos(lambda v: matrix @ v, 40, 40)
+    np.testing.assert_allclose(found, np.linalg.eigvalsh(matrix), rtol=1e-8, atol=1e-8)
+
+
+def test_lanczos_finds_the_outermost_eigenvalues_first():
+    matrix = symmetric(300) + np.diag([200.0] + [0.0] * 298 + [-300.0])
+    exact, found = np.linalg.eigvalsh(matrix), spectrum.lanczos(lambda v: matrix @ v, 300, 25)
+    assert len(found) == 25
+    np.testing.assert_allclose(found[[0, -1]], exact[[0, -1]], rtol=1e-6)
+
+
+def test_lanczos_stops_where_nothing_is_left():
+    """A start in the span of two eigenvectors, as of a matrix with two eigenvalues."""
+    matrix = np.diag([1.0] * 5 + [4.0] * 5)
+    np.testing.assert_allclose(spectrum.lanczos(lambda v: matrix @ v, 10, 10), [1, 4])
+
+
+def test_hessian_of_a_model_is_that_of_differences_of_its_gradient():
+    model, x, y = small_model()
+    loss, values = spectrum.loss_of(model, x, y), spectrum.values_of(model)
+    shapes = [v.shape for v in values]
+    cuts = np.cumsum([np.prod(shape) for shape in shapes])
+
+    def gradient(flat):
+        parts = [np.reshape(p, s) for p, s in zip(np.split(flat, cuts[:-1]), shapes)]
+        found = spectrum.gradient(loss, [ops.convert_to_tensor(p, "float32") for p in parts])
+        return np.concatenate([np.ravel(g) for g in found])
+
+    flat = np.concatenate([np.ravel(v) for v in values])
+    h = 1e-2
+    columns = [(gradient(flat + h * e) - gradient(flat - h * e)) / (2 * h) for e in np.eye(len(flat))]
+    exact = np.linalg.eigvalsh(np.array(columns))
+    found = spectrum.hessian_ritz_values(model, x, y, steps=len(flat))
+    np.testing.assert_allclose(found[[0, -1]], exact[[0, -1]], rtol=0.01, atol=1e-3)
+
+
+def test_heavy_ball_falls_at_the_rate_of_the_spectrums_condition():
+    curvatures = np.geomspace(0.5, 50, 30)
+    learning_rate, momentum = spectrum.heavy_ball(0.5, 50)
+    x, before = np.ones(30), np.ones(30)
+    sizes = []
+    for _ in range(400):
+        x, before = x - learning_rate * curvatures * x + momentum * (x - before), x
+        sizes.append(np.linalg.norm(x))
+    rate = (sizes[-1] / sizes[99]) ** (1 / 300)
+    assert rate == pytest.approx((np.sqrt(100) - 1) / (np.sqrt(100) + 1), abs=0.01)
+
+
+def test_weight_volume_is_1_without_correlation_and_0_for_a_repeated_unit():
+    kernel = np.asarray(diversity.Decorrelated(1)((60, 20)))
+    assert probes.weight_volume(kernel) == pytest.approx(1, abs=1e-5)
+    assert probes.neuron_correlation(kernel) == pytest.approx(0, abs=1e-5)
+    assert probes.weight_volume(np.hstack([kernel, kernel[:, :1]])) == pytest.approx(0, abs=1e-5)
+
+
+def test_weight_volume_and_correlation_of_two_units_follow_from_their_correlation():
+    kernel = GENERATOR.standard_normal((60, 2))
+    r = np.corrcoef(kernel.T)[0, 1]
+    assert probes.weight_volume(kernel * [5, 0.1]) == pytest.approx(1 - r**2, rel=1e-6)
+    assert probes.neuron_correlation(kernel.astype("float32")) == pytest.approx(abs(r), rel=1e-4)
+
+
+def test_signal_variances_are_of_each_layers_output_and_kernels_gradient():
+    model, x, y = small_model()
+    (first, forward, _), (last, _, backward) = probes.signal_variances(model, x, y)
+    assert (first, last) == ("hidden", "output")
+    hidden = np.asarray(model.get_layer("hidden")(x), "float64")
+    assert forward == pytest.approx(hidden.var(), rel=1e-4)
+    logits = np.asarray(model(x), "float64")
+    errors = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True) - np.eye(2)[y]
+    assert backward == pytest.approx((hidden.T @ errors / len(x)).var(), rel=1e-3)

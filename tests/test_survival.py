@@ -1,0 +1,305 @@
+"""Nothing finished is lost, nothing half-done is taken for whole; more of it in `make soak`."""
+
+import contextlib
+import errno
+import json
+import random
+import resource
+import subprocess
+import sys
+import tempfile
+import threading
+import warnings
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from soak import Campaign
+
+from langevin import runs, store, sweeps, training, verify
+from langevin.runs import grid
+from langevin.store import Store, alone, root, whole
+from langevin.sweeps import sweep
+
+BLOCK = {"dataset": "digits", "batch_size": 64, "depth": 2, "epochs": 2, "sigma": [0.0, 1e-3]}
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """Four small runs, their store and their frame."""
+    planned = grid([{**BLOCK, "seeds": 2}])
+    kept = Store(tmp_path_factory.mktemp("store"))
+    return planned, kept, sweep(planned, kept)
+
+
+@pytest.fixture
+def copy(trained, tmp_path):
+    """A store with the same runs, to be damaged; and the path of the first of them."""
+    planned, kept, _ = trained
+    for path in kept.folder.glob("*.json"):
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    return Store(tmp_path), tmp_path / f"{runs.key_of(planned[0])}.json"
+
+
+def without_times(frame):
+    return frame.drop(columns=["seconds", "compile_seconds"])
+
+
+# a stored run that is not what it was
+
+
+@settings(max_examples=200)
+@given(data=st.data())
+def test_a_record_that_was_cut_or_altered_is_set_aside_and_named(trained, tmp_path_factory, data):
+    planned, kept, _ = trained
+    key = runs.key_of(planned[0])
+    content = bytearray((kept.folder / f"{key}.json").read_bytes())
+    place = data.draw(st.integers(0, len(content) - 4))
+    if data.draw(st.booleans()):
+        content = content[:place]
+    else:
+        content[place] ^= data.draw(st.integers(1, 255))
+    damaged = Store(tmp_path_factory.mktemp("damaged"))
+    path = damaged.folder / f"{key}.json"
+    path.write_bytes(content)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        record = damaged.load(key)
+    if record is None:
+        assert str(path) in str(said[0].message) and "not trained" in str(said[0].message)
+        assert path.with_name(f"{path.name}.damaged").read_bytes() == content
+        assert damaged.find(key) is None
+    else:  # white space became other white space
+        assert record == kept.load(key)
+
+
+def test_what_is_damaged_is_trained_again_and_kept_each_time(trained, copy):
+    planned, _, frame = trained
+    damaged, path = copy
+    other = damaged.folder / f"{runs.key_of(planned[1])}.json"
+    for content in (b"", path.read_bytes()[:-20], other.read_bytes()):
+        path.write_bytes(content)
+        with pytest.warns(UserWarning, match=f"{path.name}.*kept as {path.name}.damaged"):
+            again = sweep(planned, damaged)
+        assert without_times(again).equals(without_times(frame))
+    assert len(list(damaged.folder.glob("*.damaged*"))) == 3
+
+
+def rewritten(path, change):
+    """A record as it was written before records had hashes, changed."""
+    record = json.loads(path.read_text())
+    record.pop("hash", None)
+    change(record)
+    path.write_text(json.dumps(record))
+
+
+def test_a_record_without_hash_is_known_by_its_settings_and_shape(trained, copy):
+    planned, _, frame = trained
+    older, path = copy
+    rewritten(path, lambda record: record["run"].pop("augment"))  # a setting made later
+    assert sweep(planned, older, train=False).equals(frame)
+    for change in (
+        lambda record: record["run"].update(depth=3),
+        lambda record: record["history"]["loss"].pop(),
+        lambda record: [column.pop() for column in record["history"].values()],
+    ):
+        kept = path.read_bytes()
+        rewritten(path, change)
+        with pytest.warns(UserWarning, match="not trained"):
+            assert older.load(path.stem, planned[0].settings()) is None
+        path.write_bytes(kept)
+
+
+def test_recorded_runs_are_whole():
+    recorded = root() / "figures" / "paper" / "runs"
+    paths = sorted(recorded.glob("*/*.json"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for path in paths[:: len(paths) // 100 + 1]:
+            record = json.loads(path.read_text())
+            store._check(record, path.stem, record["run"])
+
+
+# what cannot be written
+
+
+def fails_with(number):
+    def fail(*_, **__):
+        raise OSError(number, "no")
+
+    return fail
+
+
+@pytest.mark.parametrize("method", ["write_text", "replace", "mkdir"])
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT])
+def test_what_cannot_be_written_is_named_and_leaves_nothing(tmp_path, monkeypatch, number, method):
+    monkeypatch.setattr(f"pathlib.Path.{method}", fails_with(number))
+    with pytest.raises(OSError, match="finished is kept.*goes on.*abc.json") as caught:
+        Store(tmp_path).save({"key": "abc", "history": {"loss": [1.0]}})
+    assert caught.value.errno == number
+    monkeypatch.undo()
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_file_that_grows_too_large_is_named_and_leaves_nothing(tmp_path):
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with pytest.raises(OSError, match="large.npz") as caught:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
+        try:
+            with whole(tmp_path / "large.npz") as part, part.open("wb") as file:
+                np.savez(file, np.ones(10**5))
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert caught.value.errno == errno.EFBIG and not list(tmp_path.iterdir())
+
+
+def test_a_full_disk_ends_a_sweep_which_then_goes_on(trained, tmp_path, monkeypatch):
+    planned, _, frame = trained
+    monkeypatch.setattr("pathlib.Path.write_text", fails_with(errno.ENOSPC))
+    with pytest.raises(OSError, match="finished is kept"):
+        sweep(planned, tmp_path)
+    monkeypatch.undo()
+    assert not list(tmp_path.rglob("*.json"))
+    assert without_times(sweep(planned, tmp_path)).equals(without_times(frame))
+
+
+@pytest.mark.parametrize("harm", ["cut", "altered", "exchanged"])
+def test_a_damaged_checkpoint_is_set_aside_and_training_begins_again(trained, tmp_path, harm):
+    planned, _, _ = trained
+    run, path = planned[0], tmp_path / "run.npz"
+    data = runs.dataset_of(run)
+    program = training._program(run.program(), data, 1)
+    program.start([run])
+    training._save(program, [[{"epoch": 0, "diverged": False}]], path)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    altered = {"cut": content[:-100], "altered": content, "exchanged": path.read_bytes()}
+    path = path.with_name("other.npz") if harm == "exchanged" else path
+    path.write_bytes(altered[harm])
+    with pytest.warns(UserWarning, match=f"{path.name} is no checkpoint.*begins again"):
+        assert training._restore(program, [run], path) == []
+    assert path.with_name(f"{path.name}.damaged").exists()
+
+
+# kills from outside, and two at once
+
+
+def test_a_sweep_that_was_killed_goes_on_and_ends_as_if_it_never_was(tmp_path):
+    calm, campaign = Campaign(tmp_path / "calm", 2), Campaign(tmp_path / "killed", 2)
+    assert calm.completed(), calm.said
+    dice = random.Random(1)
+    assert campaign.killed("training", "SIGKILL", dice)
+    assert campaign.killed("writing", "SIGINT", dice)
+    assert campaign.completed(), campaign.said
+    assert campaign.results() == calm.results() and len(calm.results()) == 4
+
+
+def test_two_sweeps_at_once_train_no_run_twice(tmp_path):
+    campaign = Campaign(tmp_path, 3)
+    both = [campaign.start(), campaign.start()]
+    said = [process.communicate()[0] for process in both]
+    assert [process.returncode for process in both] == [0, 0], said
+    assert sorted(campaign.begun()) == sorted(campaign.finished()) and len(campaign.begun()) == 6
+    assert not list((campaign.folder / "locks").iterdir())
+
+
+HOLDER = """
+import fcntl, sys, time
+file = open(sys.argv[1], "a")
+fcntl.flock(file, fcntl.LOCK_EX)
+print("held", flush=True)
+time.sleep(1000)
+"""
+
+
+@contextlib.contextmanager
+def holder(path):
+    """Another process that holds a lock until it is killed."""
+    command = [sys.executable, "-c", HOLDER, str(path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        try:
+            assert process.stdout.readline() == b"held\n"
+            yield process
+        finally:
+            process.kill()
+
+
+def test_what_another_process_trains_is_left_to_it_until_it_is_gone(trained, tmp_path):
+    planned, _, frame = trained
+    mine = Store(tmp_path)
+    (tmp_path / "locks").mkdir()
+    with holder(tmp_path / "locks" / runs.key_of(planned[0])) as other:
+        assert sweeps._train_unit(planned[:2], mine, wait=False) == planned[:1]
+        threading.Timer(0.5, other.kill).start()
+        assert sweeps._train_unit(planned[:2], mine, wait=True) == []
+    assert without_times(sweep(planned, mine)).equals(without_times(frame))
+
+
+def test_the_lock_of_a_gpu_is_released_when_its_holder_dies(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(sweeps, "device", lambda: "some GPU")
+    with sweeps.one_gpu_at_a_time():
+        [path] = tmp_path.iterdir()
+        with alone(path, wait=False) as free:
+            assert not free
+    with holder(path) as other:
+        with alone(path, wait=False) as free:
+            assert not free
+        other.kill()
+        with sweeps.one_gpu_at_a_time():
+            assert path.exists()
+    assert not path.exists()
+
+
+def test_a_lock_that_its_holder_removed_meanwhile_is_taken_anew(tmp_path):
+    """Who waited for the file that is gone must not hold beside who made the next."""
+    inside, most = [], []
+
+    def work():
+        for _ in range(50):
+            with alone(tmp_path / "lock"):
+                inside.append(1)
+                most.append(len(inside))
+                inside.pop()
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    [thread.start() for thread in threads], [thread.join() for thread in threads]
+    assert max(most) == 1 and len(most) == 200
+
+
+# memory
+
+
+def test_a_single_run_that_memory_does_not_suffice_for_is_named(trained, tmp_path, monkeypatch):
+    planned, _, _ = trained
+    monkeypatch.setattr(training, "fit", lambda *_, **__: np.empty((10**9, 10**9)))
+    with pytest.raises(MemoryError, match="single run of dense-2, batch 64.*batch_size"):
+        sweep(planned, tmp_path)
+
+
+# what was recorded, trained again
+
+
+def test_verify_tells_what_agrees_from_what_does_not(copy, monkeypatch, capsys):
+    kept, path = copy
+    monkeypatch.setattr(verify.profiles, "notebooks", lambda _: ["one"])
+    monkeypatch.setattr(verify.profiles, "planned", lambda *_: grid([{**BLOCK, "seeds": 2}]))
+    monkeypatch.setattr(verify.profiles, "store", lambda *_: kept)
+    monkeypatch.setattr(verify, "root", lambda: kept.folder)
+    monkeypatch.setenv("LANGEVIN_WORKERS", "1")
+    assert verify.verify("smoke")
+    assert capsys.readouterr().out.count("equal to the bit") == 4
+    record = kept.load(path.stem)
+    record["history"]["val_accuracy"][-1] += 0.5
+    kept.save(record)
+    assert not verify.verify("smoke")
+    said = capsys.readouterr().out
+    assert said.count("DIFFERS") == 1 and "3 of 4 runs agree" in said
+    verify.record_first_steps(4)
+    assert verify.verify("paper", 4)  # by its first steps, and inside the widened range
+    assert "losses after 20 steps 0.0e+00 apart" in capsys.readouterr().out
+    table = verify.first_steps()
+    table.loc[path.stem, "loss"] += 1e-3
+    table.to_csv(verify._path())
+    assert not verify.verify("paper", 4)
