@@ -53,16 +53,15 @@ def steps_of_models(table):
 def bounds_text(table):
     """How far from the machine's limits the models are, and why, as Markdown."""
     top = table.set_index("what").operations_a_second
-    small = top[limits.SMALL] / top[limits.PRODUCT]
-    models = steps_of_models(table)
-    best = models.loc[models["of a large product"].idxmax()]
-    least = models.loc[models["of a large product"].idxmin()]
+    models = steps_of_models(table).set_index("model")
+    shares, copy = 100 * models["of a large product"], 100 * models["of a large copy"].max()
+    small = 100 * top[limits.SMALL] / top[limits.PRODUCT]
     return (
         f"A large product makes {top[limits.PRODUCT] / 1e9:.0f} billion operations a second here; "
-        f"a {limits.SMALL}, a hidden layer's, alone reaches {small:.0%} of that. Nearest to "
-        f"the limit comes {best.model} with {best['of a large product']:.0%}, farthest is "
-        f"{least.model} with {least['of a large product']:.0%}. No model reads and writes what it "
-        f"holds at more than {models['of a large copy'].max():.0%} of the speed of a large copy."
+        f"a {limits.SMALL}, a hidden layer's, alone reaches {small:.0f} % of that. Nearest to "
+        f"the limit comes {shares.idxmax()} with {shares.max():.0f} %, farthest is "
+        f"{shares.idxmin()} with {shares.min():.0f} %. No model reads and writes what it holds at "
+        f"more than {copy:.0f} % of the speed of a large copy."
     )
 
 

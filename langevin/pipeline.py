@@ -181,7 +181,7 @@ def _compilation(profile, plan, begun):
     share = compiling / max(training + compiling, 1e-9)
     return (
         f"{len(trained)} runs were trained, {training:.0f} s in all processes together; compiling "
-        f"them took {compiling:.0f} s more, {share:.0%} of both."
+        f"them took {compiling:.0f} s more, {100 * share:.0f} % of both."
     )
 
 
