@@ -5,7 +5,8 @@ SHELL := bash
 .DELETE_ON_ERROR:
 
 NOTEBOOKS := $(basename $(notdir $(wildcard notebooks/*.ipynb)))
-.PHONY: help figures $(NOTEBOOKS) readme tune verify bench soak lab test test-lowest lint format lock clean distclean
+.PHONY: help figures $(NOTEBOOKS) readme badges page tune verify bench soak lab \
+  test test-lowest test-browser test-fresh lint format lock clean distclean
 
 RUN := .venv/bin/python -m langevin
 FLAGS = $(if $(PROFILE),--profile $(PROFILE)) $(if $(filter-out 0,$(FRESH)),--fresh) $(ARGS)
@@ -31,6 +32,12 @@ $(NOTEBOOKS): .venv/.ready
 
 readme: .venv/.ready  ## put the findings of the recorded runs into README.md
 	$(RUN) readme
+
+badges: .venv/.ready  ## stamp the repository's address where it is repeated: REPO=owner/name
+	$(RUN) badges $(if $(REPO),--repo $(REPO))
+
+page: .venv/.ready  ## render README, docs and what `make figures` executed as build/page/index.html
+	$(RUN) page
 
 tune: .venv/.ready  ## choose the learning rates and sigmas that the author did not publish
 	$(RUN) tune $(FLAGS)
@@ -58,6 +65,12 @@ test: lint  ## lint, then every test: both backends, and every notebook in the s
 
 test-lowest: .venv-lowest/.ready  ## the optimizers' tests on the lowest versions of everything
 	.venv-lowest/bin/$(PYTEST) $(OPTIMIZER_TESTS) $(wildcard tests/test_optimizers_tensorflow.py)
+
+test-browser: .venv/.ready  ## JupyterLab and the page in a headless Chromium, which must be there
+	.venv/bin/python -m pytest tests/arrivals/lab.py tests/arrivals/site.py
+
+test-fresh: .venv/.ready  ## what Binder, Colab and docs/extend.md do, in fresh environments
+	.venv/bin/python -m pytest tests/arrivals/fresh.py tests/arrivals/extend.py
 
 lint: .venv/.ready  ## look for mistakes in the code and in the notebooks
 	.venv/bin/ruff check

@@ -1,10 +1,12 @@
 """The command line: `python -m langevin list | train | show | figures | verify | …`."""
 
 import argparse
+import contextlib
+import os
 import signal
 import sys
 
-from langevin import profiles, runs, sweeps
+from langevin import executors, profiles, runs, sweeps
 
 
 def main(arguments=None):
@@ -76,7 +78,9 @@ def list_runs(options):
 def train(options):
     for notebook, planned, store in _studies(options):
         print(notebook)
-        with sweeps.workers(options.workers) as pool:
+        elsewhere = os.environ.get("LANGEVIN_CLUSTER")
+        own = contextlib.nullcontext() if elsewhere else executors.workers(options.workers)
+        with own as pool:
             sweeps.sweep(planned, store, executor=pool)
 
 

@@ -68,8 +68,8 @@ class Notebook:
         """Its figures, the main one first, as paths from the root."""
         longer = [other for other in _notebooks() if other.startswith(f"{self.name}-")]
         found = (root() / "figures" / str(self.profile)).glob(f"{self.name}*.png")
-        mine = [path for path in sorted(found) if not path.stem.startswith(tuple(longer))]
-        return [path.relative_to(root()).as_posix() for path in mine]
+        mine = [path for path in found if not path.stem.startswith(tuple(longer))]
+        return [f"figures/{self.profile}/{stem}.png" for stem in sorted(p.stem for p in mine)]
 
     def html(self):
         exporter = _Exporter(template_name="basic", exclude_anchor_links=True)
@@ -127,14 +127,20 @@ class _Renderer(IPythonRenderer):
     def link(self, text, url, title=None):
         return super().link(text, self._address(url), title)
 
+    def heading(self, text, level, **attributes):
+        """With the anchor that GitHub gives it."""
+        words = re.sub(r"<[^>]*>|[^\w\s-]", "", text).lower().split()
+        return f'<h{level} id="{"-".join(words)}">{text}</h{level}>\n'
+
     def _address(self, url):
-        path = posixpath.normpath(posixpath.join(self.folder, url))
+        file, mark, anchor = url.partition("#")
+        path = posixpath.normpath(posixpath.join(self.folder, file))
         if re.match(r"[a-z]+:|#", url) or path.startswith("figures/paper/"):
             return url
         if path == "README.md":
-            return posixpath.relpath("index.html", self.folder or ".")
+            return posixpath.relpath("index.html", self.folder or ".") + mark + anchor
         if re.fullmatch(r"(docs/.*\.md|notebooks/.*\.ipynb)", path):
-            return posixpath.splitext(url)[0] + ".html"
+            return posixpath.splitext(file)[0] + ".html" + mark + anchor
         return f"https://github.com/{badges.repository()}/blob/{badges.BRANCH}/{path}"
 
 
@@ -164,7 +170,9 @@ def _notebooks():
 
 
 def _documents():
-    return sorted((root() / "docs").glob("*.md"))
+    """The files in docs/, in the order in which README.md first names them."""
+    readme = (root() / "README.md").read_text()
+    return sorted((root() / "docs").glob("*.md"), key=lambda path: readme.find(path.name))
 
 
 def _title(text):

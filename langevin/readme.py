@@ -3,6 +3,7 @@
 import re
 
 import nbformat
+import pandas as pd
 import yaml
 
 from langevin import costs, profiles, report, runs, sweeps, tables
@@ -58,6 +59,13 @@ def _about(planned, cores, unit, name):
     return f"about {sweeps.estimate(planned, cores) / unit:.1f} {name}"
 
 
+def soak():
+    """What the last `make soak` counted."""
+    counts = pd.read_csv(root() / "figures" / "paper" / "soak.csv")
+    rows = [f"| {what} | {count:,} |" for what, count in counts.itertuples(index=False)]
+    return "\n".join(["| what | count |", "| --- | ---: |", *rows])
+
+
 def citation():
     """The paper and this software as BibTeX, from CITATION.cff."""
     software = yaml.safe_load((root() / "CITATION.cff").read_text())
@@ -82,7 +90,7 @@ def citation():
 def write():
     """Put all that is computed between its marks in README.md and docs/."""
     fill({"verdicts": verdicts, "findings": findings, "table": table, "bench": costs.readme,
-          "citation": citation})
+          "soak": soak, "citation": citation})
 
 
 def fill(made):

@@ -4,21 +4,17 @@ import contextlib
 import dataclasses
 import functools
 import itertools
-import multiprocessing
 import os
-import tempfile
-import threading
 import time
 from concurrent import futures
-from pathlib import Path
 
 import keras
 from tqdm import auto, std
 
-from langevin import models, training
+from langevin import executors, models, training
 from langevin.datasets import SIZES
 from langevin.runs import data_facts, dataset_of, device, frame, group_size, key_of, records
-from langevin.store import Store, alone, root
+from langevin.store import Store, root
 from langevin.training import MEASURED_IMAGES
 
 # Runs that one process trains with one compiled program before others may help, at least a group.
@@ -36,7 +32,7 @@ def sweep(runs, store=None, executor=None, train=True):
         runs: `Run`s, in any order; those that share a program are trained one after another.
         store: a `Store` or a folder; `.runs` of this project by default.
         executor: whose processes train: anything with the `submit` of `concurrent.futures`, such as
-            `workers(2)`, `cluster(address)`, or submitit's.  All they share with this process is
+            those of `langevin.executors`, or submitit's.  All they share with this process is
             the store's folder and the code.  By default the Dask cluster at the environment
             variable `LANGEVIN_CLUSTER`, else as many workers as `LANGEVIN_WORKERS` says, else this
             process alone.
@@ -61,7 +57,7 @@ def sweep(runs, store=None, executor=None, train=True):
     planned = dict(zip(keys, runs))
     found = {key: store.load(key, run.settings()) for key, run in planned.items()}
     missing = {key: planned[key] for key, record in found.items() if record is None}
-    given, where, count = _executor(executor)
+    given, where, count = executors.chosen(executor)
     print(_announcement(runs, missing.values(), where, count, train), flush=True)
     if missing and not train:
         print(_summary(missing.values()), flush=True)
@@ -104,18 +100,6 @@ class GroupTooLarge(MemoryError):
             f"Memory ran out for {self.size} runs of {name} together: its comparison begins again "
             f"in groups of {self.size // 2}."
         )
-
-
-def _executor(given):
-    """The executor to use as a context, where it trains, and in how many processes."""
-    address, count = os.environ.get("LANGEVIN_CLUSTER"), os.environ.get("LANGEVIN_WORKERS", "1")
-    if given is not None:
-        return contextlib.nullcontext(given), "as the executor says", 1
-    if address:
-        return cluster(address), f"the cluster at {address}", 1
-    count = int(count)
-    where = f"{count} process{'es' * (count > 1)}"
-    return (workers(count) if count > 1 else contextlib.nullcontext()), where, count
 
 
 def _summary(runs):
@@ -190,8 +174,10 @@ def _train_missing(missing, store, pool, bar):
 
     # What another process is training comes last: by then it is stored, or its holder is gone.
     for wait in (False, True):
+        if wait and missing:
+            bar.set_postfix_str("another process trains the rest")
         if pool is None:
-            with one_gpu_at_a_time():
+            with executors.one_gpu_at_a_time():
                 busy = [run for unit in _units(missing.values())
                         for run in _train_unit(unit, store, wait, tick)]  # fmt: skip
         else:
@@ -231,7 +217,7 @@ def _train_for_other(job, store, wait, reduced):
             "The executor's processes must have the backend, the data and the code of this one. "
             f"Received: backend {keras.backend.backend()}, data {os.environ.get('LANGEVIN_DATA')}"
         )
-    with one_gpu_at_a_time():
+    with executors.one_gpu_at_a_time():
         return _train_unit(list(job.values()), store, wait)
 
 
@@ -283,64 +269,3 @@ def _units(runs):
         size *= max(1, UNIT // size)
         units += [alike[i : i + size] for i in range(0, len(alike), size)]
     return sorted(units, key=lambda unit: (unit[0].seed, -sum(r.depth * r.epochs for r in unit)))
-
-
-@contextlib.contextmanager
-def workers(count):
-    """An executor of `count` processes of one thread each: on a CPU, where the small products of
-    deep narrow networks gain little from more threads, they train most runs an hour.  A run's
-    numbers are the same to the bit; with batch normalization, to the bit among such processes, and
-    to rounding with others, since its sums depend on the number of threads."""
-    context = multiprocessing.get_context("spawn")
-    pool = futures.ProcessPoolExecutor(count, mp_context=context, initializer=_one_thread)
-    try:
-        yield pool
-    except BaseException:
-        for process in multiprocessing.active_children():
-            process.terminate()
-        raise
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-@contextlib.contextmanager
-def cluster(address):
-    """An executor on a Dask cluster, such as "tcp://host:8786"; a worker that is lost is made up
-    for by the others.  Each worker trains one unit of runs at a time: start it with one thread,
-    `dask worker --nthreads 1`, on a machine with several GPUs one for each."""
-    try:
-        from distributed import Client
-    except ImportError as error:
-        raise ValueError("A cluster needs Dask: pip install 'langevin[cluster]'.") from error
-    with Client(address) as client, client.get_executor(pure=False) as pool:
-        yield pool
-
-
-def _one_thread():
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    if keras.backend.backend() == "tensorflow":
-        import tensorflow as tf
-
-        tf.config.threading.set_intra_op_parallelism_threads(1)
-        tf.config.threading.set_inter_op_parallelism_threads(1)
-    else:  # read when JAX meets its first device
-        flags = os.environ.get("XLA_FLAGS", "")
-        os.environ["XLA_FLAGS"] = f"{flags} --xla_cpu_multi_thread_eigen=false"
-
-
-def _end_with_parent():
-    """A worker whose parent was killed would wait for work for ever."""
-    multiprocessing.parent_process().join()
-    os._exit(1)
-
-
-@contextlib.contextmanager
-def one_gpu_at_a_time():
-    """Wait until no other process of this user trains on this machine's GPU, or on those of its
-    GPUs that CUDA_VISIBLE_DEVICES names; on a CPU, do not wait."""
-    if device() == "cpu":
-        yield
-        return
-    which = os.environ.get("CUDA_VISIBLE_DEVICES", "all")
-    with alone(Path(tempfile.gettempdir()) / f"langevin-{os.getuid()}-gpu-{which}.lock"):
-        yield

@@ -105,4 +105,4 @@ def record_first_steps(count):
     for run in sorted(lacking, key=lambda run: run.seed)[:count]:
         table.loc[runs.key_of(run)] = after_first_steps(run)
         with whole(_path()) as part:
-            table.sort_index().to_csv(part, float_format="%.9g")
+            table.sort_index().to_csv(part)

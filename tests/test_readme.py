@@ -16,7 +16,7 @@ def test_the_documents_are_made_from_the_recorded_runs_and_made_again_the_same(
     def read():
         return [path.read_text() for path in documents]
 
-    before, names = read(), ("verdicts", "findings", "table", "citation")
+    before, names = read(), ("verdicts", "findings", "table", "soak", "citation")
     monkeypatch.setattr(readme, "root", lambda: tmp_path)
     for name in names:
         monkeypatch.setattr(readme, name, lambda name=name: f"what {name} says")
@@ -47,3 +47,9 @@ def test_the_time_is_estimated_without_the_data(monkeypatch):
     monkeypatch.setattr(sweeps, "dataset_of", unavailable)
     assert sweeps.estimate(planned, 1) == known and 10 < known < 1000
     assert sweeps.estimate(planned, 2) == known / 2
+
+
+def test_the_citation_is_the_one_of_the_citation_file():
+    said = readme.citation()
+    assert "{Bras, Pierre}" in said and "{arXiv preprint arXiv:2212.14718}" in said
+    assert said in (root() / "README.md").read_text(), "make readme"

@@ -55,7 +55,9 @@ def locked(path):
 def test_conda_environment_has_the_ranges_of_pyproject():
     python, packages = conda("environment.yml")
     assert SpecifierSet(python) == SpecifierSet(PROJECT["requires-python"])
-    assert packages == project("tensorflow", "jax", "notebooks", "remedies", "test")
+    makefile = (ROOT / "Makefile").read_text()
+    extras = re.search(r"^EXTRAS := (.*)", makefile, re.M)[1].split()
+    assert packages == project("tensorflow", "jax", "test", *extras)
 
 
 def test_binder_environment_has_the_ranges_of_pyproject_with_the_small_tensorflow():

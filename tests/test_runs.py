@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from langevin import runs, sweeps, training
+from langevin import executors, runs, training
 from langevin.runs import Run, grid
 from langevin.store import Store, root
 from langevin.sweeps import sweep
@@ -235,7 +235,7 @@ def test_missing_runs_are_named_and_left_out_without_training(trained, capsys):
 
 def test_two_processes_train_the_same_numbers_to_the_bit(trained, tmp_path):
     planned, _, frame = trained
-    with sweeps.workers(2) as pool:
+    with executors.workers(2) as pool:
         again = sweep(planned, tmp_path, executor=pool)
     assert without_times(again).equals(without_times(frame))
 

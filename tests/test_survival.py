@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 import warnings
 
 import numpy as np
@@ -17,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from soak import Campaign
 
-from langevin import runs, store, sweeps, training, verify
+from langevin import executors, runs, store, sweeps, training, verify
 from langevin.runs import grid
 from langevin.store import Store, alone, root, whole
 from langevin.sweeps import sweep
@@ -238,8 +239,8 @@ def test_what_another_process_trains_is_left_to_it_until_it_is_gone(trained, tmp
 
 def test_the_lock_of_a_gpu_is_released_when_its_holder_dies(tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    monkeypatch.setattr(sweeps, "device", lambda: "some GPU")
-    with sweeps.one_gpu_at_a_time():
+    monkeypatch.setattr(executors, "device", lambda: "some GPU")
+    with executors.one_gpu_at_a_time():
         [path] = tmp_path.iterdir()
         with alone(path, wait=False) as free:
             assert not free
@@ -247,7 +248,7 @@ def test_the_lock_of_a_gpu_is_released_when_its_holder_dies(tmp_path, monkeypatc
         with alone(path, wait=False) as free:
             assert not free
         other.kill()
-        with sweeps.one_gpu_at_a_time():
+        with executors.one_gpu_at_a_time():
             assert path.exists()
     assert not path.exists()
 
@@ -260,6 +261,7 @@ def test_a_lock_that_its_holder_removed_meanwhile_is_taken_anew(tmp_path):
         for _ in range(50):
             with alone(tmp_path / "lock"):
                 inside.append(1)
+                time.sleep(0.001)
                 most.append(len(inside))
                 inside.pop()
 
