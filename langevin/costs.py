@@ -9,6 +9,7 @@ from langevin.store import root
 from langevin.variants import ALL, NONE, OURS, SOME
 
 NOISES = {"Layer Langevin, 30 %": (SOME, "s"), "Langevin, all layers": (ALL, "D")}
+QUIET = 1.0  # a load below it is this process's own start
 BACKENDS = {"tensorflow": "TensorFlow", "jax": "JAX"}
 
 
@@ -23,6 +24,16 @@ def seen(table):
     """On what the table was measured, in words."""
     one = table.iloc[0]
     return f"{one.dataset}, batches of 512; {one.machine}; {one.versions}"
+
+
+def caution(table):
+    """A warning, as Markdown, where other work kept the machine busy; else ""."""
+    load = table.load_before.iloc[0]
+    return (
+        f"**The machine was busy with other work (load {load:g} before the first pass): seconds "
+        "are too long, ratios and met goals uncertain. `make bench` on a quiet machine decides.**"
+        if load >= QUIET else ""
+    )  # fmt: skip
 
 
 def steps_of_models(table):
@@ -101,13 +112,13 @@ def as_markdown(table, decimals=2):
 def readme():
     """The README's part: the goals, the models, and everything behind a fold."""
     table = recorded()
-    seconds = epoch_text(table)
-    return "\n\n".join([
+    return "\n\n".join(filter(None, [
+        caution(table),
         f"Measured by `make bench` on {seen(table)}; ratios are medians over rounds in which all "
         "take turns, with the least and the greatest.",
-        seconds, goals(table), as_markdown(steps_of_models(table)), bounds_text(table),
+        epoch_text(table), goals(table), as_markdown(steps_of_models(table)), bounds_text(table),
         "<details><summary>All that was measured</summary>", everything(table), "</details>",
-    ])  # fmt: skip
+    ]))  # fmt: skip
 
 
 def epoch_text(table):

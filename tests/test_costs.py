@@ -24,7 +24,7 @@ def table():
         for comparison in group.comparisons:
             row = {"group": group.name, **bench.row_of(comparison, seconds, facts)}
             rows.append({**row, "where_the_time_goes": "told"})
-    facts = {"dataset": "MNIST", "machine": "a machine", "versions": "keras 3"}
+    facts = {"dataset": "MNIST", "machine": "a machine", "versions": "keras 3", "load_before": 0.3}
     return pd.DataFrame(rows).assign(**facts)
 
 
@@ -62,6 +62,14 @@ def test_the_readme_is_made_from_the_recorded_table(table, monkeypatch):
     assert "a machine" in text and "3.00 s on TensorFlow" in text
     assert "takes 4.00 s" in text and "8 seeds together" in text
     assert "10 billion operations a second" in text
+
+
+def test_a_busy_machine_is_owned_up_to(table, monkeypatch):
+    assert costs.caution(table) == ""
+    busy = table.assign(load_before=6.3)
+    assert "load 6.3" in costs.caution(busy)
+    monkeypatch.setattr(costs, "recorded", lambda: busy)
+    assert costs.readme().startswith(costs.caution(busy))
 
 
 def test_the_recorded_table_names_its_machine_and_has_every_group():
