@@ -44,6 +44,7 @@ def test_a_goal_that_was_missed_says_where_the_time_goes(table):
     lines = costs.goals(table).splitlines()[2:]
     assert len(lines) == table.goal.notna().sum() > 5
     assert all(("**missed**: told" in line) == ("| met |" not in line) for line in lines)
+    assert "No goal" in costs.goals(table.assign(goal=float("nan")))
     noisy = [line for line in lines if line.startswith("| resnet")]
     assert len(noisy) == 2 and all("missed" in line for line in noisy)
 
