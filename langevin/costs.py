@@ -34,7 +34,7 @@ def caution(table):
     load = table.load_before.iloc[0]
     return (
         f"**The machine was busy with other work (load {load:g} before the first pass): seconds "
-        "are too long, ratios and met goals uncertain. `make bench` on a quiet machine decides.**"
+        "are too long, ratios uncertain, no goal is decided. Run `make bench` on a quiet machine.**"
         if load >= QUIET else ""
     )  # fmt: skip
 
@@ -80,16 +80,18 @@ def bounds_text(table):
 
 
 def goals(table):
-    """Each goal, what was measured, and where the time goes if it was missed, as Markdown."""
+    """Each goal, what was measured, and where the time goes if it was missed, as Markdown;
+    undecided where other work kept the machine busy."""
     if table.goal.isna().all():
         return "No goal is set for what was measured here: `make bench` holds dense-20 to them."
     lines = ["| measured | against | ratio | goal | |", "| --- | --- | --- | --- | --- |"]
     for row in table[table.goal.notna()].itertuples():
-        met = {"yes": "met", "no": f"**missed**: {row.where_the_time_goes}"}[row.met].rstrip(": ")
+        missed = f"**missed**: {row.where_the_time_goes}".rstrip(": ")
+        verdict = "not decided" if caution(table) else "met" if row.met == "yes" else missed
         lines.append(
             f"| {row.group.rpartition(', ')[2]}, {row.what}: {row.variant} | {row.baseline} "
             f"| {row.ratio:.2f} ({row.ratio_low:.2f} to {row.ratio_high:.2f}) | {row.goal:g} "
-            f"| {met} |"
+            f"| {verdict} |"
         )
     return "\n".join(lines)
 

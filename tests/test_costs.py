@@ -69,6 +69,7 @@ def test_a_busy_machine_is_owned_up_to(table, monkeypatch):
     assert costs.caution(table) == ""
     busy = table.assign(load_before=6.3)
     assert "load 6.3" in costs.caution(busy)
+    assert all(line.endswith("| not decided |") for line in costs.goals(busy).splitlines()[2:])
     monkeypatch.setattr(costs, "recorded", lambda: busy)
     assert costs.readme().startswith(costs.caution(busy))
 
