@@ -61,7 +61,10 @@ def _about(planned, cores, unit, name):
 
 def soak():
     """What the last `make soak` counted."""
-    counts = pd.read_csv(root() / "figures" / "paper" / "soak.csv")
+    path = root() / "figures" / "paper" / "soak.csv"
+    if not path.exists():
+        return "Nothing was counted yet: `make soak`."
+    counts = pd.read_csv(path)
     rows = [f"| {what} | {count:,} |" for what, count in counts.itertuples(index=False)]
     return "\n".join(["| what | count |", "| --- | ---: |", *rows])
 

@@ -272,9 +272,9 @@ def _axes(block):
         raise ValueError(f"`{empty[0]}` must be a value or a list of some. Received: []")
     if "seeds" in axes:
         count = axes.pop("seeds")
-        if type(count) is not int or count < 1 or "seed" in axes:
+        if type(count) is not int or not 1 <= count <= 10_000 or "seed" in axes:
             raise ValueError(
-                "`seeds` must be a whole number >= 1, and stand in the place of `seed`. "
+                "`seeds` must be a whole number in [1, 10000], and stand in the place of `seed`. "
                 + received(count, True)
             )
         axes["seed"] = list(range(count))

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import yaml
 from helpers import ANYTHING
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from langevin import datasets, pipeline, profiles
@@ -70,13 +70,15 @@ VALID = {
     "noise_cap": or_none(positive),
     "noise_start": lambda v: number(v, 0) and v < 1,
     "noise_stop": lambda v: number(v, 0, 1) and v > 0,
+    "noise_bias_correction": lambda v: type(v) is bool,
     "schedule": lambda v: v in {"drop", "inverse", "constant"},
     "initializer": lambda v: v in {"glorot_uniform", "he_normal", "orthogonal", "zeros"},
     "epochs": whole,
     "batch_size": whole,
     "seed": lambda v: whole(v, 0, 2**31 - 1),
+    "remedy": lambda v: v is None or v == "dropout",
 }
-WORDS = ["vgg", "digits", "a.npz", "rmsprop", "keras", "inverse", "he_normal", "1e-3"]
+WORDS = ["vgg", "digits", "a.npz", "rmsprop", "keras", "inverse", "he_normal", "dropout", "1e-3"]
 NEAR = st.one_of(
     st.sampled_from([*WORDS, "shallowest 30 %"]), st.booleans(), st.none(),
     st.sampled_from([0, 1, 0.3, 1e-3, 2**31, -1, 1e400, 10**400]),
@@ -119,7 +121,8 @@ def test_settings_together_make_a_run_or_a_named_error(given_with):
         assert "`" in str(error) and "Received: " in str(error)
         start, stop = given_with.get("noise_start", 0), given_with.get("noise_stop", 1)
         sized = given_with.get("model") in ("vgg", "densenet121") and "depth" in given_with
-        assert not apart or start >= stop or sized
+        keys = {"noise_bias_correction", "remedy"} & given_with.keys()  # have words of their own
+        assert not apart or start >= stop or sized or keys
     else:
         assert apart and Run(**run.settings()) == run
 
@@ -163,6 +166,8 @@ def test_what_is_no_list_of_blocks_is_no_grid(blocks):
             grid(blocks)
 
 
+@example({"seeds": 2**31})
+@example({"seeds": 10**400})
 @many
 @given(st.dictionaries(st.sampled_from(["seeds", "seed", "depth", "sigma"]), NEAR | st.just([])))
 def test_a_block_is_a_grid_or_a_named_error(block):
