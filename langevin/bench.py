@@ -191,6 +191,8 @@ def where_time_goes(comparison, seconds, steps):
                 (ms(v, what="step"), ms(v) - steps * ms(v, what="step"))
                 for v in (variant, baseline)
             )
+            if min(rest, other_rest) < 0:
+                return "no account: the machine was slower when the steps alone were timed"
             return (
                 f"{steps} steps of {step:.2f} ms, and {rest:.0f} ms of evaluation and the rest; "
                 f"the baseline {steps} of {other:.2f} and {other_rest:.0f} ms"

@@ -174,14 +174,16 @@ def _compilation(profile, plan, begun):
         for key in map(runs.key_of, runs.grid(parameters.get("runs", []))):
             if (path := store.find(key)) and path.stat().st_mtime >= begun:
                 trained[key] = store.load(key)["history"]
+    if not trained:
+        return "Nothing had to be trained or compiled."
     training, compiling = (
         sum(sum(history[column]) for history in trained.values())
         for column in ("seconds", "compile_seconds")
     )
-    share = compiling / max(training + compiling, 1e-9)
+    share = compiling / (training + compiling)
     return (
         f"{len(trained)} runs were trained, {training:.0f} s in all processes together; compiling "
-        f"them took {compiling:.0f} s more, {share:.0%} of both."
+        f"them took {compiling:.0f} s more, {100 * share:.0f} % of both."
     )
 
 

@@ -130,6 +130,7 @@ def test_a_missed_goal_says_where_the_time_goes():
     epoch = Comparison(*(dataclasses.replace(v, what="epoch") for v in (NOISY, fit)))
     said = re.findall(r"\d+(?:\.\d+)?", bench.where_time_goes(epoch, seconds, steps=100))
     assert said == ["100", "6.00", "300", "100", "8.00", "400"]
+    assert bench.where_time_goes(epoch, seconds, steps=1000).startswith("no account")
     assert bench.where_time_goes(GOAL, {NOISY: [1.0], PLAIN: [1.0]}, steps=100) == ""
 
 

@@ -1,11 +1,13 @@
 """`make figures`: every notebook from top to bottom, and what happens when one fails."""
 
+import os
+
 import nbformat
 import pandas as pd
 import pytest
 
 from langevin import pipeline, profiles, runs
-from langevin.store import root
+from langevin.store import Store, root
 
 
 def assert_every_csv_names_the_runs_behind_its_figure():
@@ -81,6 +83,21 @@ def test_a_parameter_that_the_notebook_lacks_stops_before_anything_runs(project)
     with pytest.raises(ValueError, match="one: `number` must be a whole number > 0.*: 2.5"):
         pipeline.figures("smoke")
     assert not (folder / "build").exists()
+
+
+def test_compilation_is_summed_over_what_was_trained_just_now(tmp_path, monkeypatch):
+    store = Store(tmp_path)
+    monkeypatch.setattr(pipeline.profiles, "store", lambda *_: store)
+    block = {"dataset": "digits", "depth": 1, "seed": [0, 1, 2]}
+    for run, seconds in zip(runs.grid([block]), (100.0, 5.0, 2.0)):
+        history = {"seconds": [seconds, 1.0], "compile_seconds": [seconds - 1, 0.0]}
+        store.save({"key": runs.key_of(run), "run": run.settings(), "history": history})
+    old = store.find(runs.key_of(runs.grid([block])[0]))
+    os.utime(old, (1.0, 1.0))
+    plan = {"one": {"runs": [block]}, "two": {"runs": [block]}, "three": {}}
+    said = pipeline._compilation("smoke", plan, begun=2.0)
+    assert said.startswith("2 runs were trained, 9 s") and "took 5 s more, 36 %" in said
+    assert "Nothing" in pipeline._compilation("smoke", {"three": {}}, begun=2.0)
 
 
 def test_the_profile_follows_the_device(monkeypatch):

@@ -1,0 +1,92 @@
+"""The bench's table read: sentences, tables and figures say what its rows say."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from langevin import bench, costs, limits
+
+SECONDS = {"no noise": 2.0, "30 % of the layers noisy": 2.2, "all layers noisy": 3.0}
+
+
+@pytest.fixture(scope="module")
+def table():
+    """A whole bench whose clock is scripted: noise costs a tenth, or a half."""
+    rows = []
+    for group in bench.all_groups():
+        seconds, facts = {}, {}
+        for v in group.variants():
+            seconds[v] = np.full(group.rounds, SECONDS.get(getattr(v, "noise", ""), 4.0))
+            facts[v] = {"memory": 2**20 * SECONDS.get(getattr(v, "noise", ""), 4.0)}
+            facts[v] |= {"operations": 8e9, "bytes": 1e9}
+            if isinstance(v, limits.Limit):
+                facts[v] = {"bytes" if v.what == limits.COPY else "operations": 40e9}
+        for comparison in group.comparisons:
+            row = {"group": group.name, **bench.row_of(comparison, seconds, facts)}
+            rows.append({**row, "where_the_time_goes": "told"})
+    facts = {"dataset": "MNIST", "machine": "a machine", "versions": "keras 3", "load_before": 0.3}
+    return pd.DataFrame(rows).assign(**facts)
+
+
+def test_a_row_a_model_with_its_ratios_and_its_shares_of_the_limits(table):
+    models = costs.steps_of_models(table).set_index("model")
+    assert set(models.index) == {*bench.FAST, "dense-20", "resnet"}
+    for row in models.to_dict("records"):
+        assert row["plain step (ms)"] == 2000.0
+        # 8e9 operations in 2 s, of 40e9 in 4 s; 1e9 bytes in 2 s, of 40e9 in 4 s
+        assert row["of a large product"] == pytest.approx(0.4)
+        assert row["of a large copy"] == pytest.approx(0.05)
+        assert row["Layer Langevin, 30 %: time"] == pytest.approx(1.1)
+        assert row["Langevin, all layers: memory"] == pytest.approx(1.5)
+
+
+def test_a_goal_that_was_missed_says_where_the_time_goes(table):
+    lines = costs.goals(table).splitlines()[2:]
+    assert len(lines) == table.goal.notna().sum() > 5
+    assert all(("**missed**: told" in line) == ("| met |" not in line) for line in lines)
+    assert "No goal" in costs.goals(table.assign(goal=float("nan")))
+    noisy = [line for line in lines if line.startswith("| resnet")]
+    assert len(noisy) == 2 and all("missed" in line for line in noisy)
+
+
+def test_everything_has_a_line_a_row_and_says_what_was_not_measured(table):
+    lines = costs.everything(table).splitlines()[2:]
+    assert len(lines) == len(table)
+    unmeasured = [line for line in lines if "| told |" in line]
+    assert len(unmeasured) == table.seconds_median.isna().sum() > 0
+    assert all("on JAX" in line for line in unmeasured)
+
+
+def test_the_readme_is_made_from_the_recorded_table(table, monkeypatch):
+    monkeypatch.setattr(costs, "recorded", lambda: table)
+    text = costs.readme()
+    assert "a machine" in text and "3.00 s on TensorFlow" in text
+    assert "takes 4.00 s" in text and "8 seeds together" in text
+    assert "10 billion operations a second" in text
+
+
+def test_a_busy_machine_is_owned_up_to(table, monkeypatch):
+    assert costs.caution(table) == ""
+    busy = table.assign(load_before=6.3)
+    assert "load 6.3" in costs.caution(busy)
+    assert all(line.endswith("| not decided |") for line in costs.goals(busy).splitlines()[2:])
+    monkeypatch.setattr(costs, "recorded", lambda: busy)
+    assert costs.readme().startswith(costs.caution(busy))
+
+
+def test_the_recorded_table_names_its_machine_and_has_every_group():
+    recorded = costs.recorded()
+    assert list(dict.fromkeys(recorded.group)) == [group.name for group in bench.all_groups()]
+    assert recorded.machine.nunique() == 1 and "cores" in recorded.machine[0]
+
+
+def test_figures_draw_the_ratios(table):
+    left, right = costs.noise_by_model(table).axes
+    drawn = [line.get_ydata() for line in right.lines[:2]]
+    np.testing.assert_allclose(drawn, [[1.1] * 6, [1.5] * 6])
+    assert [text.get_text() for text in left.get_xticklabels()][-1] == "resnet"
+    heights = {bar.get_height() for bar in costs.loops(table).axes[0].patches}
+    assert heights == {2.0, 4.0}
+    left, right = costs.together(table).axes
+    np.testing.assert_array_equal(left.lines[0].get_xdata(), [1, 2, 4, 8, 16])
+    np.testing.assert_allclose(right.lines[0].get_ydata(), 3.0)
