@@ -67,7 +67,7 @@ test-lowest: .venv-lowest/.ready  ## the optimizers' tests on the lowest version
 	.venv-lowest/bin/$(PYTEST) $(OPTIMIZER_TESTS) $(wildcard tests/test_optimizers_tensorflow.py)
 
 test-browser: .venv/.ready  ## JupyterLab and the page in a headless Chromium, which must be there
-	.venv/bin/python -m pytest tests/arrivals/lab.py tests/arrivals/site.py
+	.venv/bin/python -m pytest tests/arrivals/lab.py tests/arrivals/opened_page.py
 
 test-fresh: .venv/.ready  ## what Binder, Colab and docs/extend.md do, in fresh environments
 	.venv/bin/python -m pytest tests/arrivals/fresh.py tests/arrivals/extend.py
@@ -77,7 +77,7 @@ lint: .venv/.ready  ## look for mistakes in the code and in the notebooks
 
 format: .venv/.ready  ## repair what lint can repair, strip the notebooks
 	.venv/bin/ruff check --fix
-	$(if $(NOTEBOOKS),.venv/bin/nbstripout --extra-keys \
+	$(if $(NOTEBOOKS),.venv/bin/nbstripout --keep-id --extra-keys \
 	  'metadata.papermill cell.metadata.papermill cell.metadata.execution' notebooks/*.ipynb)
 
 lock: build/uv  ## choose the exact versions again, highest and lowest

@@ -144,13 +144,18 @@ def _compare(pairs):
     return row
 
 
-def at_best_rate(finals):
+def at_best_rate(finals, rates):
     """The runs of each arm at its own best learning rate, for each initializer, optimizer, depth.
 
-    An arm is a choice of noise. The best rate has the lowest median final training loss, so that
-    the test set chooses nothing; a diverged run's is infinite, of equals the lowest rate is taken.
+    An arm is a choice of noise; one that was not run at all of `rates` is left out. The best rate
+    has the lowest median final training loss, so that the test set chooses nothing; a diverged
+    run's is infinite, and of equals the lowest rate is taken.
     """
-    arm = [finals[c] for c in ("initializer", "optimizer", "depth", *NOISE)]
+    arm = ["initializer", "optimizer", "depth", *NOISE]
+    finals = finals[finals.learning_rate.isin(rates)]
+    tried = finals.groupby(arm, dropna=False).learning_rate.transform("nunique")
+    finals = finals[tried == len(set(rates))]
+    arm = [finals[c] for c in arm]
     loss = finals.loss.fillna(np.inf)
     score = loss.groupby([*arm, finals.learning_rate], dropna=False).transform("median")
     least = score.groupby(arm, dropna=False).transform("min")

@@ -33,11 +33,9 @@ def build():
     shutil.copytree(root() / "page" / "static", site)
     (site / "code.css").write_text(_code_css())
     notebooks = [Notebook(name) for name in _notebooks()]
+    unused = shutil.ignore_patterns("runs", "*.pdf", "*.json")
+    shutil.copytree(root() / "figures", site / "figures", ignore=unused)
     for one in notebooks:
-        for figure in one.figures:
-            (site / figure).parent.mkdir(parents=True, exist_ok=True)
-            for path in (root() / figure, (root() / figure).with_suffix(".csv")):
-                shutil.copy(path, (site / figure).parent)
         body = one.html()
         _write(site, f"notebooks/{one.name}.html", "notebook.html.j2", one.title, body, book=one)
     readme = BADGES.sub("", (root() / "README.md").read_text())
@@ -48,7 +46,8 @@ def build():
         _write(site, f"docs/{path.stem}.html", "layout.html.j2", _title(text),
                markdown(text, "docs"))  # fmt: skip
     _api(site / "api")
-    print(f"{site / 'index.html'}: {len(notebooks)} notebooks, {len(_documents())} documents")
+    executed = sum(one.profile is not None for one in notebooks)
+    print(f"{site / 'index.html'}: {executed} of {len(notebooks)} notebooks executed")
 
 
 class Notebook:

@@ -1,12 +1,8 @@
 """The figures: seaborn's tools in one style, drawn from frames and never from a training.
 
-An optimizer has one colour everywhere (Okabe and Ito's, safe for the colour-blind); its plain
-counterpart is grey.  Every seed is a point or a thin line; runs that are not trained at the end
-stand apart, counted, and in no mean.
+Every seed is a point or a thin line; runs that are not trained at the end stand apart, counted, and
+in no mean.
 """
-
-import numbers
-from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -15,94 +11,12 @@ import seaborn as sns
 from matplotlib.ticker import MaxNLocator
 
 from langevin import analysis
-from langevin.store import root, whole
+from langevin.style import COLORS, GREY, INITIALIZERS, NAMES, finish, panels, values, word
+from langevin.style import MODELS as MODELS  # notebooks have them from here
+from langevin.style import save as save
 
-plt.style.use(Path(__file__).with_name("style.mplstyle"))
-
-GREY = "#6b6b6b"
-COLORS = {"adam": "#0072B2", "rmsprop": "#D55E00", "adadelta": "#009E73", "sgd": "#CC79A7"}
-NAMES = {"adam": "Adam", "rmsprop": "RMSprop", "adadelta": "Adadelta", "sgd": "SGD"}
-INITIALIZERS = {
-    "glorot_uniform": "Glorot initialization (the paper's)",
-    "he_uniform": "He initialization",
-}
-MODELS = {
-    "dense": "dense", "conv-dense": "conv-dense", "highway": "highway", "resnet": "ResNet",
-    "vgg": "VGG: no shortcuts", "densenet": "DenseNet", "densenet121": "DenseNet-121",
-}  # fmt: skip
-# The words for a setting's values, in the order in which panels show them.
-WORDS = {"optimizer": NAMES, "initializer": INITIALIZERS, "model": MODELS}
 # A band needs this many seeds; below, the points speak alone.
 BAND = 10
-
-
-def save(figure, profile, name, data):
-    """Write figures/<profile>/<name>.png and .pdf, and the tidy data behind them as .csv.
-
-    Data of runs name them: in a column `key`, or those of pairs in `key_0` and `key_1`.
-
-    Returns: the figure, so that a notebook shows it.
-    """
-    if "seed" in data and not {"key", "key_0"} & set(data):
-        raise ValueError(f"The data of {name} must name their runs in a column `key`.")
-    folder = root() / "figures" / profile
-    for ending in ("png", "pdf"):
-        # No date, so that the same runs give the same file.
-        metadata = {"CreationDate": None} if ending == "pdf" else None
-        with whole(folder / f"{name}.{ending}") as part:
-            figure.savefig(part, metadata=metadata)
-    with whole(folder / f"{name}.csv") as part:
-        data.to_csv(part, index=False, float_format="%.9g")
-    plt.close(figure)
-    return figure
-
-
-def _finish(figure, title, frame, axes=()):
-    """The message above; below, what it was seen on, and one legend entry a label."""
-    entries = {}
-    for each in axes:
-        handles, labels = each.get_legend_handles_labels()
-        entries |= dict(zip(labels, handles))
-    one = frame.iloc[0]
-    settings = ["dataset", "model", "depth", "optimizer", "initializer", "learning_rate"]
-    settings += ["variant", "epsilon", *analysis.NOISE]
-    seeds = frame.groupby(settings, dropna=False).seed.nunique()
-    seeds = " to ".join(map(str, sorted({seeds.min(), seeds.max()})))
-    seeds += " seed" if seeds == "1" else " seeds"
-    data = " and ".join(frame.dataset_label.unique())
-    seen = f"{data}, {seeds}, {one.epochs} epochs; {one.backend} on {one.device}"
-    figure.suptitle(title, x=0.01, ha="left", fontsize=13, fontweight="bold")
-    legend = figure.legend(
-        entries.values(), entries, loc="outside lower left", ncols=max(1, len(entries)),
-        title=seen, alignment="left",
-    )  # fmt: skip
-    legend.get_title().set(color=GREY, fontsize=9)
-
-
-def _values(frame, setting):
-    """The values of a setting that a frame has, in the order in which they are shown."""
-    there = set(frame[setting])
-    return [value for value in WORDS.get(setting, sorted(there)) if value in there]
-
-
-def word(setting, value):
-    """A setting's value in words."""
-    words = WORDS.get(setting, {})
-    return words.get(value, f"{setting} {value}" if isinstance(value, numbers.Number) else value)
-
-
-def _panels(grid, frame, row, column):
-    """The panels that have runs, a row a value of `row`, a column a value of `column`: for each its
-    axes, entitled, its runs, and whether it is the lowest of its column.  The others are hidden."""
-    for place, across in enumerate(_values(frame, column)):
-        here = frame[frame[column] == across]
-        for height, down in enumerate(_values(frame, row)):
-            axes, panel = grid[height, place], here[here[row] == down]
-            if panel.empty:
-                axes.set_visible(False)
-                continue
-            axes.set_title(f"{word(column, across)}, {word(row, down)}")
-            yield axes, panel, down == _values(here, row)[-1]
 
 
 def outcomes(
@@ -134,7 +48,7 @@ def outcomes(
     least = 100 * finals[finals.started].val_accuracy.min()
     bottom = 20 * np.floor(np.nan_to_num(min(least, 80)) / 20)
     strip = 0.18 * (100 - bottom)
-    for axes, panel, lowest in _panels(grid, finals, row, column):
+    for axes, panel, lowest in panels(grid, finals, row, column):
         above = finals[finals[column] == panel[column].iloc[0]]
         places = [value for value in order if value in set(above[x])]
         for shift, (arm, (query, color, marker)) in zip(shifts, arms.items()):
@@ -151,7 +65,7 @@ def outcomes(
         _category_axis(axes, places, label or x if lowest else None)
     for axes in grid[:, 0]:
         axes.set_ylabel("final test accuracy (%)")
-    _finish(figure, title, finals, grid[0])
+    finish(figure, title, finals, grid[0])
     return figure
 
 
@@ -225,7 +139,7 @@ def gain_by_depth(finals, title):
         rows, columns, figsize=((4.6 if columns < 3 else 3.9) * columns, 2.9 * rows), squeeze=False,
         sharex="col", sharey=True,
     )  # fmt: skip
-    for axes, panel, lowest in _panels(grid, pairs, "initializer", "optimizer"):
+    for axes, panel, lowest in panels(grid, pairs, "initializer", "optimizer"):
         for place, depth in enumerate(depths):
             if len(here := panel[panel.depth == depth]):
                 _gain_at(axes, place, here, COLORS[panel.optimizer.iloc[0]])
@@ -236,7 +150,7 @@ def gain_by_depth(finals, title):
         _category_axis(axes, depths, "depth (hidden layers)" if lowest else None)
     for axes in grid[:, 0]:
         axes.set_ylabel("gain in test accuracy\n(points, Langevin - plain)")
-    _finish(figure, title, finals)
+    finish(figure, title, finals)
     return figure
 
 
@@ -262,11 +176,11 @@ def curves(frame, title, arms=PLAIN_AND_LANGEVIN, row="initializer", column="dep
     column a value of `column`; a 95 % band of the median from 10 seeds on."""
     kinds = [
         (value, optimizer, here)
-        for value in _values(frame, row)
-        for optimizer in _values(frame, "optimizer")
+        for value in values(frame, row)
+        for optimizer in values(frame, "optimizer")
         if len(here := frame[(frame[row] == value) & (frame.optimizer == optimizer)])
     ]
-    columns = _values(frame, column)
+    columns = values(frame, column)
     width = 2.8 if len(columns) > 1 else 6.5
     figure, grid = plt.subplots(
         len(kinds), len(columns), figsize=(width * len(columns), 2.1 * len(kinds)), squeeze=False,
@@ -284,7 +198,7 @@ def curves(frame, title, arms=PLAIN_AND_LANGEVIN, row="initializer", column="dep
         top.set_title(word(column, place))
         bottom.set_xlabel("epoch")
         bottom.xaxis.set_major_locator(MaxNLocator(integer=True))
-    _finish(figure, title, frame, grid[:, -1])
+    finish(figure, title, frame, grid[:, -1])
     return figure
 
 
@@ -328,7 +242,7 @@ def kernel_widths(frame, title, epochs):
                 axes.set_xlabel("layer (0 is nearest the input)")
             if column == 0:
                 axes.set_ylabel("sd of the kernel")
-    _finish(figure, title, frame, grid[0])
+    finish(figure, title, frame, grid[0])
     return figure
 
 
@@ -344,7 +258,7 @@ def heat(finals, title):
     )  # fmt: skip
     accuracy = 100 * finals.val_accuracy[finals.started]
     scale = {"vmin": 10 * np.floor(accuracy.min() / 10), "vmax": 100, "cmap": "viridis"}
-    for axes, panel, _ in _panels(grid, finals, "initializer", "depth"):
+    for axes, panel, _ in panels(grid, finals, "initializer", "depth"):
         cells = panel.groupby(["learning_rate", "sigma"]).apply(_cell, include_groups=False)
         cells = cells.unstack("sigma").sort_index(ascending=False)
         sns.heatmap(
@@ -361,7 +275,7 @@ def heat(finals, title):
     for axes in grid[:, 0]:
         axes.set_ylabel("learning rate")
     figure.colorbar(grid[0, 0].collections[0], ax=grid, label="test accuracy (%)")
-    _finish(figure, title, finals)
+    finish(figure, title, finals)
     return figure
 
 

@@ -130,7 +130,8 @@ def by_setting(finals, by, claims, **given):
         setting = ", ".join(map(plots.word, by, values))
         told = pd.concat([claim(group, setting, **given) for claim in claims], ignore_index=True)
         rows.append(analysis.verdicts(told))
-    return pd.concat(rows, ignore_index=True)
+    none = pd.DataFrame(columns=["claim", "setting", "verdict", "reason", "n"])
+    return pd.concat(rows, ignore_index=True) if rows else none
 
 
 CLAIMS = {

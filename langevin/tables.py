@@ -74,19 +74,21 @@ def claims(profile):
 
 def _study(profile, notebook, by, claims):
     finals, given = finals_of(profile, notebook), {}
+    if len(finals):
+        shallowest = partial(analysis.claim_1, depth=finals.depth.min())
+        claims = [shallowest if claim is analysis.claim_1 else claim for claim in claims]
+    if len(finals) and notebook == "sensitivity":  # its own question is the whole grid
+        rates = {run.learning_rate for run in profiles.planned(profile, notebook)}
+        best = analysis.at_best_rate(finals, rates)
+        finals = best[(best.sigma == 0) | (best.sigma == PUBLISHED_SIGMA)]
+        given = {"contrast": (*analysis.NOISE, "learning_rate")}
     if finals.empty or "digits" in set(finals.dataset):
         planned = len(profiles.planned(profile, notebook))
-        why = f"none of {planned} runs is there" if finals.empty else "digits: not the paper's data"
+        why = f"too few of {planned} runs are there" if finals.empty else "digits: not its data"
         names = sorted({f"C{partial(claim).func.__name__[-1]}" for claim in claims})
         rows = pd.DataFrame({"claim": names, "verdict": analysis.NOT_DECIDED, "n": 0})
         return rows.assign(setting=WHERE[notebook], reason=why, figure=notebook)
-    if notebook == "sensitivity":  # its own question is the grid; the claims are at the best rates
-        best = analysis.at_best_rate(finals)
-        finals = best[(best.sigma == 0) | (best.sigma == PUBLISHED_SIGMA)]
-        given = {"contrast": (*analysis.NOISE, "learning_rate")}
     finals["network"] = finals.model.map(plots.MODELS) + ", " + finals.dataset_label
-    shallowest = partial(analysis.claim_1, depth=finals.depth.min())
-    claims = [shallowest if claim is analysis.claim_1 else claim for claim in claims]
     rows = report.by_setting(finals, by, claims, **given)
     setting = rows.setting if by[0] == "network" else f"{WHERE[notebook]}: " + rows.setting
     return rows.assign(figure=notebook, setting=setting)

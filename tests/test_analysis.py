@@ -598,9 +598,11 @@ def test_each_arm_has_its_own_best_learning_rate_by_the_training_loss_alone():
     finals = analysis.final(frame(
         *runs_of("plain", 1e-3, [0.3, 0.3, 9.0], 0.8), *runs_of("plain", 1e-4, [0.4] * 3, 0.9),
         *runs_of("langevin", 1e-3, [0.3] * 3, 0.9), *runs_of("langevin", 1e-4, [0.1] * 3, 0.7)))
-    best = analysis.at_best_rate(finals)
+    best = analysis.at_best_rate(finals, [1e-3, 1e-4])
     assert best.groupby("sigma").learning_rate.unique().map(list).to_dict() == {
         0.0: [1e-3], 1e-3: [1e-4]}  # the median, whatever the test accuracy says
     assert len(best) == 6
     dead = finals.assign(loss=np.nan)
-    assert set(analysis.at_best_rate(dead).learning_rate) == {1e-4}  # the lowest of equals
+    assert set(analysis.at_best_rate(dead, [1e-3, 1e-4]).learning_rate) == {1e-4}  # the lowest of equals
+    partly = finals[(finals.sigma == 0) | (finals.learning_rate == 1e-4)]
+    assert set(analysis.at_best_rate(partly, [1e-3, 1e-4]).sigma) == {0.0}  # the other has one rate only

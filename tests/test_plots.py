@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from langevin import analysis, plots, report
+from langevin import analysis, plots, report, style
 from langevin.runs import Run
 
 DEPTHS, SEEDS = (3, 40), range(7)
@@ -100,7 +100,7 @@ def test_sentences_are_computed_and_say_nothing_on_the_claims_on_digits(finals):
 
 
 def test_saved_are_the_picture_its_vector_form_and_its_data(finals, tmp_path, monkeypatch):
-    monkeypatch.setattr(plots, "root", lambda: tmp_path)
+    monkeypatch.setattr(style, "root", lambda: tmp_path)
     plots.save(plots.accuracy_by_depth(finals, ""), "quick", "depth-mnist", finals)
     made = {path.name for path in (tmp_path / "figures" / "quick").iterdir()}
     assert made == {"depth-mnist.png", "depth-mnist.pdf", "depth-mnist.csv"}

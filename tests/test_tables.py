@@ -31,7 +31,7 @@ def test_every_claim_has_its_row_in_every_setting(stored):
     assert list(mine.verdict) == list(told.verdict[told.primary])
     rest = rows[rows.figure != "depth-mnist"]
     assert set(rest.verdict) == {analysis.NOT_DECIDED}
-    assert rest.measured.str.fullmatch(r"none of \d+ runs is there").all()
+    assert rest.measured.str.fullmatch(r"too few of \d+ runs are there").all()
 
 
 def test_digits_decide_nothing(stored, monkeypatch):
