@@ -44,3 +44,13 @@ else:
 def pytest_configure(config):
     # Keras asks its arrays for a copy in a way that NumPy 2 deprecates.
     config.addinivalue_line("filterwarnings", "ignore:__array__ implementation doesn't accept")
+
+
+def pytest_runtest_setup(item):
+    item.environment = dict(os.environ)
+
+
+def pytest_runtest_teardown(item):
+    # `make figures` says by the environment what its notebooks shall do.
+    os.environ.clear()
+    os.environ.update(item.environment)
