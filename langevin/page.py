@@ -5,6 +5,7 @@ repository.  The API reference is pdoc's, from the docstrings.
 """
 
 import functools
+import importlib
 import pkgutil
 import posixpath
 import re
@@ -45,7 +46,7 @@ def build():
         text = path.read_text()
         _write(site, f"docs/{path.stem}.html", "layout.html.j2", _title(text),
                markdown(text, "docs"))  # fmt: skip
-    _api(site / "api")
+    _api(site)
     executed = sum(one.profile is not None for one in notebooks)
     print(f"{site / 'index.html'}: {executed} of {len(notebooks)} notebooks executed")
 
@@ -134,7 +135,7 @@ class _Renderer(IPythonRenderer):
     def _address(self, url):
         file, mark, anchor = url.partition("#")
         path = posixpath.normpath(posixpath.join(self.folder, file))
-        if re.match(r"[a-z]+:|#", url) or path.startswith("figures/paper/"):
+        if re.match(r"[a-z]+:|#", url) or path.startswith(("figures/paper/", "api/")):
             return url
         if path == "README.md":
             return posixpath.relpath("index.html", self.folder or ".") + mark + anchor
@@ -185,12 +186,19 @@ def _code_css():
     return f"{day.get_style_defs('.highlight')}\n@media (prefers-color-scheme: dark) {{\n{dark}\n}}"
 
 
-def _api(folder):
+def _api(site):
+    """pdoc's pages, and one that leads to them."""
     import pdoc
 
-    modules = [one.name for one in pkgutil.iter_modules(langevin.__path__)]
-    public = [f"langevin.{name}" for name in modules if not name.startswith(("program_", "_"))]
+    made = [one.name for one in pkgutil.iter_modules(langevin.__path__)]
+    public = [f"langevin.{name}" for name in made if not name.startswith(("program_", "_"))]
     pdoc.render.configure(
         docformat="google", show_source=False, template_directory=root() / "page" / "api"
     )
-    pdoc.pdoc("langevin", *public, output_directory=folder)
+    pdoc.pdoc("langevin", *public, output_directory=site / "api")
+    lines = ["# API reference", "From the docstrings."]
+    for name in ("langevin", *public):
+        told = importlib.import_module(name).__doc__.splitlines()[0]
+        lines.append(f"- [{name}](api/{name.replace('.', '/')}.html): {told}")
+    text = "\n\n".join(lines)
+    _write(site, "api.html", "layout.html.j2", _title(text), markdown(text))

@@ -1,6 +1,6 @@
 """The page's own part: what of a notebook is shown, how formulas and links are written.
 
-That pages are readable and load nothing from afar is seen by a browser: tests/arrivals/opened_page.py.
+That pages are readable and load nothing from afar a browser sees in tests/arrivals.
 """
 
 import re
