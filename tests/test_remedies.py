@@ -35,13 +35,15 @@ def _numbers(name, seed):
     return np.log(numbers)
 
 
-@pytest.mark.parametrize("one, other", itertools.combinations([None, *HERE], 2))
-def test_every_remedy_differs_from_every_other_and_from_none(one, other, after_ten_steps):
+def test_every_remedy_differs_from_every_other_and_from_none(after_ten_steps):
     """Paired by seed, by more than three standard errors in one of the numbers."""
-    difference = after_ten_steps[one] - after_ten_steps[other]
-    assert np.any(difference != 0)
-    error = difference.std(axis=0, ddof=1) / math.sqrt(len(SEEDS))
-    assert np.max(np.abs(difference.mean(axis=0)) / (error + 1e-12)) > 3
+    alike = []
+    for one, other in itertools.combinations(after_ten_steps, 2):
+        difference = after_ten_steps[one] - after_ten_steps[other]
+        error = difference.std(axis=0, ddof=1) / math.sqrt(len(SEEDS))
+        if not np.any(np.abs(difference.mean(axis=0)) > 3 * error):
+            alike.append((one, other))
+    assert not alike
 
 
 @each
@@ -52,25 +54,17 @@ def test_remedy_says_where_it_comes_from_and_how_sure_its_formula_is(name):
 
 
 @each
-@pytest.mark.parametrize("depth", [20, 40])
-def test_remedy_has_the_plain_networks_weights_to_five_percent(name, depth):
-    """Trainable ones, on MNIST: a gain is not a larger network's.  Target space: to 11 %."""
-    count = {
-        remedy: sum(
-            math.prod(v.shape)
-            for v in models.build(Run(depth=depth, remedy=remedy), MNIST, 10).trainable_variables
-        )
-        for remedy in (None, name)
-    }
-    assert abs(count[name] / count[None] - 1) < (0.12 if name == "target-space" else 0.05)
+def test_remedy_has_the_plain_networks_layers_and_about_its_weights(name):
+    """Of 20 layers on MNIST: the noise's place is the plain one's, a gain not a larger network's.
 
-
-@each
-def test_every_weight_belongs_to_its_layer_for_layer_langevin(name):
-    """Names begin with the layers', so that the noise's place is the plain network's."""
-    model = models.build(Run(depth=4, remedy=name), (8, 8, 1), 10)
-    groups = placement.layers([v.path for v in model.trainable_variables])
-    assert [group for group, _ in groups] == [*(f"hidden_{i}" for i in range(1, 5)), "output"]
+    A unit of target space has 90 targets, of PyNADA two kernels.
+    """
+    variables = models.build(Run(depth=20, remedy=name), MNIST, 10).trainable_variables
+    groups = placement.layers([v.path for v in variables])
+    assert [group for group, _ in groups] == [*(f"hidden_{i}" for i in range(1, 21)), "output"]
+    count = sum(math.prod(v.shape) for v in variables)
+    close = {"target-space": 0.12}.get(name, 0.05)
+    assert abs(count / 129_930 - 1) < close  # the plain network's
 
 
 @each

@@ -100,8 +100,9 @@ class Helmholtz:
         """log p(x) by the sum over all hidden states: for few hidden units."""
         hidden = np.array(list(itertools.product((0, 1), repeat=sum(self.sizes[1:]))), "float32")
         parts = np.split(hidden, np.cumsum(self.sizes[1:-1]), axis=1)
-        rows = [ops.repeat(row[None], len(hidden), axis=0) for row in np.asarray(x, "float32")]
-        return ops.stack([ops.logsumexp(self.log_p([row, *parts])) for row in rows])
+        every = [np.repeat(x, len(hidden), axis=0), *(np.tile(p, (len(x), 1)) for p in parts)]
+        states = [ops.convert_to_tensor(s, "float32") for s in every]
+        return ops.logsumexp(ops.reshape(self.log_p(states), (len(x), -1)), axis=1)
 
 
 def _weights(draw, inputs, units):

@@ -30,7 +30,7 @@ class FixedBatch(layers.Layer):
 
 @keras.saving.register_keras_serializable("langevin")
 class TargetDense(layers.Dense):
-    """f(x W) with W = A^T (A A^T + c)^-1 T, A and x with a 1 for the bias.
+    """f(x W) with W = (A^T A + c)^-1 A^T T, A and x with a 1 for the bias.
 
     A is what arrives of the fixed batch, the first `ROWS` rows of the input; T its targets, the
     trainable weights, which stand in the kernel's place: (ROWS, units).  As each layer's A follows
@@ -46,9 +46,14 @@ class TargetDense(layers.Dense):
 
     def weights_of(self, rows):
         """W, the bias as its last row, from the fixed batch's rows (ROWS, inputs + 1)."""
-        gram = ops.matmul(rows, ops.transpose(rows))
-        ridge = RIDGE * ops.trace(gram) / ROWS * ops.eye(ROWS)
-        return ops.matmul(ops.transpose(rows), ops.solve(gram + ridge, 1 * self.kernel))
+        across, targets = ops.transpose(rows), 1 * self.kernel
+        ridge = RIDGE * ops.sum(ops.square(rows)) / ROWS
+        if rows.shape[1] <= ROWS:
+            system = ops.matmul(across, rows) + ridge * ops.eye(rows.shape[1])
+            return ops.solve(system, ops.matmul(across, targets))
+        # The same with the smaller system.
+        system = ops.matmul(rows, across) + ridge * ops.eye(ROWS)
+        return ops.matmul(across, ops.solve(system, targets))
 
     def call(self, inputs, training=None):
         x = ops.concatenate([inputs, ops.ones_like(inputs[:, :1])], axis=1)
