@@ -18,7 +18,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from langevin import augmentation, schedules
+from langevin import augmentation, remedies, schedules
 
 CHECKPOINT_SECONDS = 60.0
 # The training loss is measured on these first training images, the same for every run.
@@ -49,6 +49,7 @@ def fit(runs, dataset, checkpoint=None, progress=None):
             f"`batch_size` must not exceed the {images} training images of {dataset.label}. "
             f"Received: batch_size={first.batch_size}"
         )
+    remedies.check_backend(first.remedy)
     # A group has its full size; what is missing is filled with its first run again.
     group = [*runs, *[first] * (group_size(first, dataset) - len(runs))]
     steps = images // first.batch_size

@@ -101,9 +101,11 @@ def test_remedy_needs_a_model_that_reads_it():
 
 
 def test_remedy_is_refused_on_a_backend_where_it_does_not_train(monkeypatch):
+    run = Run(dataset="digits", remedy="gradient-noise")
+    data = runs.dataset_of(run)
     monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
     with pytest.raises(ValueError, match="trains on tensorflow.*jax"):
-        Run(remedy="gradient-noise")
+        training.fit([run], data)
 
 
 def test_penalty_counts_in_the_loss_that_is_trained_not_in_the_one_measured():

@@ -34,7 +34,8 @@ class Helmholtz:
         seed: of the weights and of all samples.
 
     >>> machine = Helmholtz((784, 200, 200), seed=0)
-    >>> step(machine, langevin.LAdam(1e-3, sigma=1e-4), images, "reweighted", samples=5)
+    >>> optimizer = langevin.LAdam(1e-3, sigma=1e-4)
+    >>> optimizer.apply(gradients(machine, images, "reweighted"), machine.variables)
     """
 
     def __init__(self, sizes, seed=0):
@@ -155,11 +156,6 @@ def gradients(machine, x, rule, samples=5):
     ratios = ops.reshape(machine.log_p(states) - machine.log_q(states), (count, samples))
     shares = ops.reshape(ops.softmax(ratios, axis=1), (-1,)) / count
     return [-ascent(w, *of(states), shares, rule == "natural") for w, of in [*p, *q]]
-
-
-def step(machine, optimizer, x, rule, samples=5):
-    """One update of both networks."""
-    optimizer.apply(gradients(machine, x, rule, samples), machine.variables)
 
 
 def bars(count, seed=0, side=3):
