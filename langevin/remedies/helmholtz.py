@@ -112,8 +112,7 @@ def _weights(draw, inputs, units):
 
 
 def _with_one(inputs):
-    return ops.concatenate([inputs, ops.ones_like(inputs[:, :1])], axis=1) if (
-        inputs.shape[1]) else ops.ones((ops.shape(inputs)[0], 1))  # fmt: skip
+    return ops.pad(inputs, [[0, 0], [0, 1]], constant_values=1)
 
 
 def logits(weights, inputs):
