@@ -130,10 +130,10 @@ def table(frame, finals):
 
 def _weights(row):
     run = runs.Run(
-        model=row.model, depth=row.depth, dataset=row.dataset, initializer=row.initializer,
-        remedy=row.remedy or None,
+        model=row.model, depth=int(row.depth), dataset=row.dataset, initializer=row.initializer,
+        remedy=row.remedy if isinstance(row.remedy, str) else None,
     )  # fmt: skip
-    model = models.build(run, runs.dataset_of(run).x_train.shape[1:], row.classes)
+    model = models.build(run, runs.dataset_of(run).x_train.shape[1:], int(row.classes))
     return sum(math.prod(v.shape) for v in model.trainable_variables)
 
 
