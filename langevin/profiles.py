@@ -110,5 +110,6 @@ def available(profile, blocks):
         except datasets.DataUnavailable as error:
             print(f"{error}\n*** scikit-learn's digits instead: these are not the paper's data ***")
             fallback = {"dataset": "digits", "batch_size": 64, "train_size": None}
+            fallback["validation"] = False  # too few images to split
             blocks[place] = {**block, **fallback}
     return blocks

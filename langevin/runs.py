@@ -201,13 +201,7 @@ class Run:
                 f"`remedy` needs a model among {', '.join(remedies.MODELS)}; leave it out for "
                 f"another. Received: remedy={self.remedy!r}, model={self.model!r}"
             )
-        remedy, backend = remedies.of(self.remedy), keras.backend.backend()
-        if backend not in remedy.backends:
-            raise ValueError(
-                f"`remedy` {self.remedy!r} trains on {' and '.join(remedy.backends)}; set "
-                f"KERAS_BACKEND. Received: the backend {backend}"
-            )
-        if remedy.initializer:  # the remedy's own
+        if remedies.of(self.remedy).initializer:  # the remedy's own
             self._set(initializer=Run.initializer)
 
     def _set(self, **settings):

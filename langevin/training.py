@@ -17,7 +17,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from langevin import augmentation, models, placement, schedules
+from langevin import augmentation, models, placement, remedies, schedules
 from langevin.store import set_aside, whole
 
 CHECKPOINT_SECONDS = 60.0
@@ -98,7 +98,8 @@ def after(run, dataset, steps):
 
 
 def check(run, dataset):
-    """ValueError where a run's settings do not fit its data or its network."""
+    """ValueError where a run's settings do not fit its data, its network or the backend."""
+    remedies.check_backend(run.remedy)
     images = len(dataset.x_train)
     if run.batch_size > images:
         raise ValueError(

@@ -74,7 +74,7 @@ def test_ada_peaks_at_1_and_fades_where_relu_grows(name, slope):
 
 @pytest.mark.parametrize("activation, learns", [(shapes.leaky_ada, True), ("relu", False)])
 def test_one_dendritic_neuron_learns_xor_and_one_relu_neuron_does_not(activation, learns):
-    """Sixty-four neurons with one loss are sixty-four neurons alone, each from a start of its own."""
+    """Sixty-four neurons of one loss are sixty-four alone, each from a start of its own."""
     x = np.float32([[0, 0], [0, 1], [1, 0], [1, 1]])
     y = np.float32([[0], [1], [1], [0]])
     neurons = keras.layers.Dense(64, activation, kernel_initializer=keras.initializers.HeNormal(0))

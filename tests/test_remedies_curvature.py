@@ -25,7 +25,8 @@ def damped(matrix, share):
 
 
 def found(rule, gradient, inputs, errors, damping=DAMPING):
-    return np.asarray(rule(*(ops.convert_to_tensor(x) for x in (gradient, inputs, errors)), damping))
+    given = (ops.convert_to_tensor(x) for x in (gradient, inputs, errors))
+    return np.asarray(rule(*given, damping))
 
 
 def gauss_newton(inputs, outputs):

@@ -54,8 +54,8 @@ def test_hessian_of_a_model_is_that_of_differences_of_its_gradient():
 
     flat = np.concatenate([np.ravel(v) for v in values])
     h = 1e-2
-    columns = [(gradient(flat + h * e) - gradient(flat - h * e)) / (2 * h) for e in np.eye(len(flat))]
-    exact = np.linalg.eigvalsh(np.array(columns))
+    differences = [gradient(flat + h * e) - gradient(flat - h * e) for e in np.eye(len(flat))]
+    exact = np.linalg.eigvalsh(np.array(differences) / (2 * h))
     found = spectrum.hessian_ritz_values(model, x, y, steps=len(flat))
     np.testing.assert_allclose(found[[0, -1]], exact[[0, -1]], rtol=0.01, atol=1e-3)
 

@@ -76,6 +76,12 @@ def test_tat_of_leaky_relu_keeps_orthogonal_inputs_at_correlation_nine_tenths(de
     assert maps.through(0.0) == pytest.approx(0.9, abs=0.02)
 
 
+def test_tat_of_leaky_relu_in_a_shallow_network_asks_for_nine_tenths_of_relus_correlation():
+    maps, plain = Maps("tat-leaky-relu", 3), Maps("tat-leaky-relu", 3)
+    plain.activation = ops.relu
+    assert maps.through(0.0) == pytest.approx(0.9 * plain.through(0.0), abs=0.01)
+
+
 def test_plain_relu_lets_all_correlations_go_to_one():
     """What the transformations are against: the check can fail."""
     maps = Maps("leaky-relu", 40)

@@ -4,6 +4,8 @@
 A member is found in the module of its concept, with formula, source and mark.
 """
 
+import keras
+
 from langevin.remedies import (
     activations,
     curvature,
@@ -26,3 +28,13 @@ BY_NAME = {name: one for concept in _CONCEPTS for name, one in concept.MEMBERS.i
 def of(name):
     """The remedy of a run: the plain network for None."""
     return BY_NAME[name] if name else PLAIN
+
+
+def check_backend(name):
+    """ValueError where the remedy does not train on Keras's present backend."""
+    backend, backends = keras.backend.backend(), of(name).backends
+    if backend not in backends:
+        raise ValueError(
+            f"`remedy` {name!r} trains on {' and '.join(backends)}: set KERAS_BACKEND. Received: "
+            f"the backend {backend}"
+        )

@@ -52,8 +52,8 @@ def standardize(model, images):
 
 def _standardize(layer, x):
     activation, layer.activation = layer.activation, keras.activations.linear
-    layer.gain.assign(ops.ones_like(layer.gain))
-    layer.bias.assign(ops.zeros_like(layer.bias))
+    layer.gain.assign(ops.ones(layer.gain.shape))
+    layer.bias.assign(ops.zeros(layer.bias.shape))
     t = layer(x)
     mean, variance = ops.moments(t, tuple(range(len(t.shape) - 1)))
     scale = ops.rsqrt(variance + keras.config.epsilon())

@@ -39,10 +39,11 @@ def signal_variances(model, x, y):
     Returns: a list of (layer's name, variance of its output, variance of the gradient).
     """
     chosen = [one for one in model.layers if any(w.path.endswith("/kernel") for w in one.weights)]
-    outputs = keras.Model(model.input, [one.output for one in chosen])(x)
+    outputs = keras.Model(model.inputs[0], [one.output for one in chosen])(x)
     gradients = spectrum.gradient(spectrum.loss_of(model, x, y), spectrum.values_of(model))
-    of = dict(zip((v.path for v in model.trainable_variables), gradients))
+    owners = [v.path.split("/")[-2:] for v in model.trainable_variables]
+    of = {layer: found for (layer, name), found in zip(owners, gradients) if name == "kernel"}
     return [
-        (one.name, *(float(ops.var(part)) for part in (output, of[f"{one.name}/kernel"])))
+        (one.name, *(float(ops.var(part)) for part in (output, of[one.name])))
         for one, output in zip(chosen, outputs)
     ]

@@ -3,6 +3,8 @@
 All train on TensorFlow and on JAX.
 """
 
+import math
+
 import keras
 from keras import layers, ops
 
@@ -61,8 +63,7 @@ class NormalizedActivation(layers.Layer):
         self.momentum = momentum
 
     def build(self, input_shape):
-        gaussian = lambda shape, dtype=None: ops.convert_to_tensor([0.3989423, 0.5, 0.5], dtype)  # noqa: E731
-        self.moments = self.add_weight((3,), gaussian, trainable=False, name="moments")
+        self.moments = self.add_weight((3,), _gaussian_moments, trainable=False, name="moments")
         self.strength = self.add_weight((), "zeros", name="strength")
 
     def call(self, inputs, training=None):
@@ -84,6 +85,10 @@ class NormalizedActivation(layers.Layer):
 
     def get_config(self):
         return {**super().get_config(), "momentum": self.momentum}
+
+
+def _gaussian_moments(shape, dtype=None):
+    return ops.convert_to_tensor([1 / math.sqrt(2 * math.pi), 0.5, 0.5], dtype)
 
 
 @keras.saving.register_keras_serializable("langevin")
@@ -118,8 +123,7 @@ class Rowdy(layers.Layer):
 
     def build(self, input_shape):
         shape = (self.terms + 1,)
-        first = lambda shape, dtype=None: ops.one_hot(0, shape[0], dtype=dtype)  # noqa: E731
-        self.amplitudes = self.add_weight(shape, first, name="amplitudes")
+        self.amplitudes = self.add_weight(shape, _first_alone, name="amplitudes")
         self.frequencies = self.add_weight(shape, "ones", name="frequencies")
 
     def call(self, inputs):
@@ -129,6 +133,10 @@ class Rowdy(layers.Layer):
 
     def get_config(self):
         return {**super().get_config(), "terms": self.terms}
+
+
+def _first_alone(shape, dtype=None):
+    return ops.one_hot(0, shape[0], dtype=dtype)
 
 
 _DENDRITES = "Georgescu et al., arXiv 2003.09229"

@@ -10,7 +10,7 @@ from keras import layers, ops
 from langevin.remedies.record import Remedy
 
 ROWS = 90  # with so many targets a unit the network has the plain one's weights, to 11 %
-RIDGE = 0.1
+RIDGE = 1e-3
 
 
 @keras.saving.register_keras_serializable("langevin")
@@ -30,11 +30,13 @@ class FixedBatch(layers.Layer):
 
 @keras.saving.register_keras_serializable("langevin")
 class TargetDense(layers.Dense):
-    """f(x W) with W = A^T (A A^T + ridge)^-1 T, A and x with a 1 for the bias.
+    """f(x W) with W = (A^T A + c)^-1 A^T T, A and x with a 1 for the bias.
 
     A is what arrives of the fixed batch, the first `ROWS` rows of the input; T its targets, the
     trainable weights, which stand in the kernel's place: (ROWS, units).  As each layer's A follows
-    from the W before it, the layers' weights are found one after another.
+    from the W before it, the layers' weights are found one after another.  c is `RIDGE` times the
+    mean square of A's rows; the paper's is a number, which would silence the small signals of a
+    deep network.
     """
 
     def build(self, input_shape):
@@ -44,8 +46,14 @@ class TargetDense(layers.Dense):
 
     def weights_of(self, rows):
         """W, the bias as its last row, from the fixed batch's rows (ROWS, inputs + 1)."""
-        gram = ops.matmul(rows, ops.transpose(rows)) + RIDGE * ops.eye(ROWS)
-        return ops.matmul(ops.transpose(rows), ops.solve(gram, 1 * self.kernel))
+        across, targets = ops.transpose(rows), 1 * self.kernel
+        ridge = RIDGE * ops.sum(ops.square(rows)) / ROWS
+        if rows.shape[1] <= ROWS:
+            system = ops.matmul(across, rows) + ridge * ops.eye(rows.shape[1])
+            return ops.solve(system, ops.matmul(across, targets))
+        # The same with the smaller system.
+        system = ops.matmul(rows, across) + ridge * ops.eye(ROWS)
+        return ops.matmul(across, ops.solve(system, targets))
 
     def call(self, inputs, training=None):
         x = ops.concatenate([inputs, ops.ones_like(inputs[:, :1])], axis=1)
@@ -55,7 +63,7 @@ class TargetDense(layers.Dense):
 def drop_fixed(x, linear, activation, share):
     """The fixed batch has gone far enough at the last hidden layer."""
     y = activation(linear(x))
-    return y[ROWS:] if share == 1 and isinstance(linear, TargetDense) else y
+    return y[ROWS:, :] if share == 1 and isinstance(linear, TargetDense) else y
 
 
 def project(model, images):

@@ -47,11 +47,11 @@ class Lookahead:
         return gradients
 
     def _look_ahead(self, place, slow, variable, last):
-        moved = _value(slow) + self.share * (self._far(place, variable, last) - _value(slow))
+        moved = _value(slow) + self.share * (self._far(place, variable) - _value(slow))
         slow.assign(ops.where(last, moved, _value(slow)))
         variable.assign(ops.where(last, moved, _value(variable)))
 
-    def _far(self, place, variable, last):
+    def _far(self, place, variable):
         """Where slow moves to: here the weights."""
         return _value(variable)
 
@@ -105,7 +105,7 @@ class EntropySGD(_Noise, Lookahead):
             pulled = [g + sd * xi for g, xi in zip(pulled, self._normals(variables))]
         return pulled
 
-    def _far(self, place, variable, last):
+    def _far(self, place, variable):
         mean = self._mean[place]
         mean.assign(self.alpha * _value(mean) + (1 - self.alpha) * _value(variable))
         return _value(mean)

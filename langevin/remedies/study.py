@@ -1,0 +1,145 @@
+"""The comparison of remedies: the rate of each chosen, its noise arms, one figure, one table."""
+
+import dataclasses
+import math
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+
+from langevin import models, plots, runs
+
+PLAIN = "ReLU alone"
+ARMS = {
+    "alone": ("sigma == 0", plots.GREY, "o"),
+    "with Langevin noise": ("sigma > 0 and langevin_layers == 'all'", "#0072B2", "D"),
+    "with Layer Langevin noise": ("sigma > 0 and langevin_layers != 'all'", "#E69F00", "s"),
+}
+
+
+def confirmed(tried, finals, noise, seeds):
+    """The runs to report: each setting tried on the validation images, at its best learning rate
+    there, on the test set, with each of these noises.
+
+    Args:
+        tried: runs with `validation`, equal but for learning rate and seed within a setting.
+        finals: what came of them, from `analysis.final`.
+        noise: a list of dicts with `sigma` and `langevin_layers`.
+        seeds: how many.
+
+    Returns: a list of runs; best is the mean accuracy over seeds, the loss between equals.
+    """
+    found = finals.set_index("key")
+    scores = {}
+    for run in tried:
+        if (key := runs.key_of(run)) not in found.index:  # not recorded
+            continue
+        row = found.loc[key]
+        # A diverged run has no accuracy: its rate is out.
+        score = (-math.inf, -math.inf) if row.diverged else (row.val_accuracy, -row.val_loss)
+        setting = dataclasses.replace(run, learning_rate=1.0, seed=0, validation=False)
+        scores.setdefault(setting, {}).setdefault(run.learning_rate, []).append(score)
+    reported = []
+    for setting, rates in scores.items():
+        best = max(rates, key=lambda rate: tuple(np.mean(rates[rate], axis=0)))
+        for arm in noise:
+            same = dataclasses.replace(setting, learning_rate=best, **arm)
+            reported += [dataclasses.replace(same, seed=seed) for seed in range(seeds)]
+    return reported
+
+
+def named(finals):
+    """The finals with a `name` for every remedy, for none, and for another optimizer than Adam."""
+    names = finals.remedy.fillna(PLAIN)
+    other = finals.optimizer.map(lambda one: "" if one == "adam" else f", {plots.NAMES[one]}")
+    return finals.assign(name=names + other)
+
+
+def figure(finals, title):
+    """Final test accuracy of each remedy, a panel a depth and initializer, a row a remedy.
+
+    Points are runs that are trained at the end, beside how many of each arm are not; lines are
+    the medians of plain ReLU's arms.
+    """
+    panels = list(finals.groupby(["depth", "initializer"]))
+    names = _order(finals)
+    drawn, grid = plt.subplots(
+        1, len(panels), figsize=(4.6 * len(panels) + 1.5, 1.8 + 0.42 * len(names)),
+        squeeze=False, sharey=True,
+    )  # fmt: skip
+    for axes, ((depth, initializer), panel) in zip(grid[0], panels):
+        for shift, (arm, look) in zip((-0.25, 0, 0.25), ARMS.items()):
+            _arm(axes, panel, names, shift, arm, *look)
+        axes.set(
+            title=f"depth {depth}, {plots.INITIALIZERS[initializer]}", xlim=(-14, 101),
+            xlabel="final test accuracy (%)", yticks=range(len(names)), yticklabels=names,
+            ylim=(len(names) - 0.5, -0.5),
+        )  # fmt: skip
+        axes.axvspan(-14, 0, color="0.94", zorder=0)
+        axes.text(-13.5, -0.75, "not trained:", color=plots.GREY, fontsize=8)
+    handles, labels = grid[0, 0].get_legend_handles_labels()
+    one = finals.iloc[0]
+    drawn.suptitle(title, x=0.01, ha="left", fontsize=13, fontweight="bold")
+    legend = drawn.legend(
+        handles, labels, loc="outside lower left", ncols=3, alignment="left",
+        title=f"{one.dataset_label}, {finals.seed.nunique()} seeds, {one.epochs} epochs; "
+        f"{one.backend} on {one.device}",
+    )  # fmt: skip
+    legend.get_title().set(color=plots.GREY, fontsize=9)
+    return drawn
+
+
+def _order(finals):
+    """Plain ReLU first, then the remedies, the most accurate alone first."""
+    alone = finals.query(ARMS["alone"][0]).groupby("name").val_accuracy.mean()
+    best = alone.sort_values(ascending=False).index
+    return [name for name in (PLAIN, *best.drop(PLAIN, errors="ignore"))]
+
+
+def _arm(axes, panel, names, shift, label, query, color, marker):
+    look = {"marker": marker, "color": color, "ms": 4.5, "ls": ""}
+    axes.plot([], [], label=label, **look)
+    for place, name in enumerate(names):
+        here = panel.query(query)
+        here = here[here.name == name]
+        trained = 100 * here[here.started].val_accuracy
+        axes.plot(trained, np.full(len(trained), place + shift), **look)
+        if name == PLAIN and len(trained):
+            axes.axvline(trained.median(), color=color, alpha=0.4, lw=1)
+        if missing := len(here) - len(trained):
+            axes.text(-13, place + shift, f"{missing}/{len(here)}", color=color, fontsize=7,
+                      va="center")  # fmt: skip
+
+
+def table(frame, finals):
+    """A row a remedy, depth and initializer: learning rate, weights, seconds a run, and for each
+    arm the median test accuracy of the runs that are trained and how many those are."""
+    seconds = frame.groupby("key").seconds.sum()
+    finals = finals.assign(run_seconds=finals.key.map(seconds))
+    rows = []
+    for (name, depth, initializer), here in finals.groupby(["name", "depth", "initializer"]):
+        alone = here.query(ARMS["alone"][0])
+        rows.append({
+            "remedy": name, "depth": depth, "initializer": initializer,
+            "learning_rate": here.learning_rate.iloc[0], "weights": _weights(here.iloc[0]),
+            "seconds": alone.run_seconds.median(),
+            **{name: _outcome(here.query(look[0])) for name, look in ARMS.items()},
+        })  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def _weights(row):
+    run = runs.Run(
+        model=row.model, depth=int(row.depth), dataset=row.dataset, initializer=row.initializer,
+        remedy=row.remedy if isinstance(row.remedy, str) else None,
+    )  # fmt: skip
+    model = models.build(run, runs.dataset_of(run).x_train.shape[1:], int(row.classes))
+    return sum(math.prod(v.shape) for v in model.trainable_variables)
+
+
+def _outcome(arm):
+    trained = arm[arm.started]
+    if arm.empty:
+        return "–"
+    share = f"{len(trained)} of {len(arm)}"
+    return f"{100 * trained.val_accuracy.median():.2f} %, {share}" if len(trained) else share

@@ -1,0 +1,95 @@
+"""The comparison: which rate is chosen, and that what is reported is not what chose it."""
+
+import pandas as pd
+import pytest
+import yaml
+
+from langevin import grid, remedies, runs
+from langevin.remedies import study
+from langevin.store import root
+
+NOISE = [{"sigma": 0.0}, {"sigma": 1e-3, "langevin_layers": 0.3}]
+BLOCK = {
+    "dataset": "digits", "validation": True, "depth": 3, "seed": [100, 101],
+    "remedy": [None, "elu"], "learning_rate": [1e-3, 3e-3],
+}  # fmt: skip
+
+
+def finals_of(tried, accuracy):
+    rows = [
+        {"key": runs.key_of(run), "val_accuracy": accuracy(run), "val_loss": run.learning_rate,
+         "diverged": accuracy(run) != accuracy(run)}
+        for run in tried
+    ]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+@pytest.fixture
+def tried():
+    return grid([BLOCK])
+
+
+def rates(reported, remedy):
+    return {run.learning_rate for run in reported if run.remedy == remedy}
+
+
+def test_each_remedy_gets_the_rate_of_its_best_mean_accuracy(tried):
+    best = {None: 1e-3, "elu": 3e-3}
+
+    def accuracy(run):  # one seed speaks for the other rate, the mean does not
+        right = run.learning_rate == best[run.remedy]
+        return {100: 0.9 if right else 0.5, 101: 0.6 if right else 0.7}[run.seed]
+
+    reported = study.confirmed(tried, finals_of(tried, accuracy), NOISE, 2)
+    assert rates(reported, None) == {1e-3} and rates(reported, "elu") == {3e-3}
+    assert len(reported) == 2 * 2 * 2
+
+
+def test_equals_are_told_apart_by_the_loss_and_a_diverged_rate_is_out(tried):
+    equal = study.confirmed(tried, finals_of(tried, lambda run: 0.5), NOISE, 1)
+    assert rates(equal, "elu") == {1e-3}  # the loss there is the rate
+
+    def one_diverges(run):
+        return float("nan") if (run.learning_rate, run.seed) == (1e-3, 101) else 0.5
+
+    assert rates(study.confirmed(tried, finals_of(tried, one_diverges), NOISE, 1), None) == {3e-3}
+
+
+def test_reported_runs_see_the_test_set_with_seeds_and_noise_of_their_own(tried):
+    reported = study.confirmed(tried, finals_of(tried, lambda run: 0.5), NOISE, 3)
+    assert {run.seed for run in reported} == {0, 1, 2}
+    assert not any(run.validation for run in reported)
+    assert {(run.sigma, run.langevin_layers) for run in reported} == {(0.0, None), (1e-3, 0.3)}
+
+
+def test_what_is_not_recorded_chooses_nothing(tried):
+    finals = finals_of([run for run in tried if run.remedy], lambda run: 0.5)
+    assert {run.remedy for run in study.confirmed(tried, finals, NOISE, 1)} == {"elu"}
+
+
+def test_the_paper_profile_tries_every_remedy_and_none():
+    blocks = yaml.safe_load((root() / "notebooks" / "paper.yaml").read_text())["remedies"]["runs"]
+    for model in remedies.MODELS:
+        tried = {run.remedy for run in grid(blocks) if run.model == model}
+        assert tried == {None, *remedies.BY_NAME}
+
+
+def test_figure_and_table_have_a_row_a_remedy():
+    rows = [
+        {"key": f"{remedy}{sigma}{seed}", "remedy": remedy, "sigma": sigma, "seed": seed,
+         "langevin_layers": "all", "depth": 3, "initializer": "glorot_uniform", "model": "dense",
+         "optimizer": "adam", "learning_rate": 1e-3, "dataset": "digits", "classes": 10,
+         "val_accuracy": 0.9, "started": remedy is not None or sigma > 0, "epochs": 2,
+         "dataset_label": "digits", "backend": "tensorflow", "device": "cpu"}
+        for remedy in (None, "elu") for sigma in (0.0, 1e-3) for seed in (0, 1)
+    ]  # fmt: skip
+    finals = study.named(pd.DataFrame(rows))
+    frame = pd.DataFrame({"key": finals.key, "seconds": 2.0})
+    table = study.table(frame, finals).set_index("remedy")
+    assert table.loc[study.PLAIN, "alone"] == "0 of 2"
+    assert table.loc[study.PLAIN, "with Langevin noise"] == "90.00 %, 2 of 2"
+    assert table.loc["elu", "with Layer Langevin noise"] == "–"
+    assert table.weights.nunique() == 1 and set(table.seconds) == {2.0}
+    axes = study.figure(finals, "title").axes[0]
+    assert [label.get_text() for label in axes.get_yticklabels()] == [study.PLAIN, "elu"]
+    assert "2/2" in [text.get_text() for text in axes.texts]
