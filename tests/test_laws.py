@@ -73,8 +73,8 @@ def test_minibatch_noise_adds_lr_tau_squared_to_sigma_squared():
 @pytest.mark.parametrize("variant, P", [("paper", 2.0), ("keras", np.sqrt(2.0))])
 def test_frozen_preconditioner_shortens_the_step_and_keeps_the_temperature(variant, P):
     lr, sigma, k = 0.3, 0.4, 1.5
-    # rho = 1 keeps v at 0, so that P is 1 / epsilon or 1 / sqrt(epsilon).
-    optimizer = LRMSprop(lr, sigma=sigma, seed=4, variant=variant, rho=1.0, epsilon=0.5)
+    # rho next to 1 keeps v at 0, so that P is 1 / epsilon or 1 / sqrt(epsilon).
+    optimizer = LRMSprop(lr, sigma=sigma, seed=4, variant=variant, rho=1 - 1e-12, epsilon=0.5)
     assert_normal(chain(optimizer, k, 60), 0.0, sigma**2 / (2 * k - lr * P * k**2))
 
 
