@@ -56,8 +56,8 @@ lab: .venv/.ready  ## open the notebooks in JupyterLab
 	.venv/bin/python -m jupyterlab notebooks/start-here.ipynb
 
 # Two workers on two cores: more threads in each would only wait for one another.
-test test-lowest: export OMP_NUM_THREADS = 1
-test test-lowest: export TF_NUM_INTRAOP_THREADS = 1
+test test-lowest test-browser test-fresh: export OMP_NUM_THREADS = 1
+test test-lowest test-browser test-fresh: export TF_NUM_INTRAOP_THREADS = 1
 
 test: lint  ## lint, then every test: both backends, and every notebook in the smoke profile
 	KERAS_BACKEND=jax .venv/bin/$(PYTEST) $(OPTIMIZER_TESTS) $(wildcard tests/test_*_jax.py)
@@ -67,10 +67,10 @@ test-lowest: .venv-lowest/.ready  ## the optimizers' tests on the lowest version
 	.venv-lowest/bin/$(PYTEST) $(OPTIMIZER_TESTS) $(wildcard tests/test_optimizers_tensorflow.py)
 
 test-browser: .venv/.ready  ## JupyterLab and the page in a headless Chromium, which must be there
-	.venv/bin/python -m pytest tests/arrivals/lab.py tests/arrivals/opened_page.py
+	.venv/bin/$(PYTEST) tests/arrivals/{lab,opened_page}.py
 
 test-fresh: .venv/.ready  ## what Binder, Colab and docs/extend.md do, in fresh environments
-	.venv/bin/python -m pytest tests/arrivals/fresh.py tests/arrivals/extend.py
+	.venv/bin/$(PYTEST) tests/arrivals/{fresh,extend}.py
 
 lint: .venv/.ready  ## look for mistakes in the code and in the notebooks
 	.venv/bin/ruff check
