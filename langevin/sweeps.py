@@ -45,11 +45,11 @@ def sweep(runs, store=None, executor=None, train=True):
     processes share the work.  Where memory runs out in a group, its comparison begins again with a
     group of half the size: runs of different sizes are not mixed, they differ by rounding.
 
-    On SLURM, by Dask's way of starting workers, or by submitit's `AutoExecutor` as it is:
+    On SLURM, by Dask's way of starting workers, or by submitit's `AutoExecutor` as it is::
 
-    >>> machines = dask_jobqueue.SLURMCluster(cores=1, processes=1, memory="8GB")
-    >>> machines.scale(jobs=20)
-    >>> sweep(runs, "/shared/runs", executor=distributed.Client(machines).get_executor(pure=False))
+        machines = dask_jobqueue.SLURMCluster(cores=1, processes=1, memory="8GB")
+        machines.scale(jobs=20)
+        sweep(runs, "/shared/runs", executor=distributed.Client(machines).get_executor(pure=False))
     """
     runs = list(runs)
     store = store if isinstance(store, Store) else Store(store or root() / ".runs")
@@ -145,7 +145,10 @@ def estimate(runs, count):
     """
     seconds = 0.0
     for unit in _units(runs):
-        network = dataclasses.replace(unit[0].program(), optimizer="adam", sigma=0.0)
+        network = dataclasses.replace(
+            unit[0].program(), optimizer="adam", variant="paper", epsilon=None, sigma=0.0,
+            remedy=None,
+        )  # fmt: skip
         operations = sum(run.epochs for run in unit) * _operations(network)
         speed = CPU_SPEED / SLOWER.get(network.model, 1.0)
         seconds += COMPILE_SECONDS + operations / speed

@@ -9,7 +9,7 @@ import sys
 import nbformat
 import pytest
 
-from langevin import badges, report
+from langevin import badges, readme
 from langevin.store import root
 
 ADDRESS = re.compile(r"(?:github\.com|v2/gh|colab[^)\s]*/github)/([\w-]+/[\w.-]+)")
@@ -22,7 +22,7 @@ def project(tmp_path, monkeypatch):
     (tmp_path / "notebooks").mkdir()
     for name in ("pyproject.toml", "README.md", "notebooks/start-here.ipynb"):
         shutil.copy(root() / name, tmp_path / name)
-    for module in (badges, report):
+    for module in (badges, readme):
         monkeypatch.setattr(module, "root", lambda: tmp_path)
     return tmp_path
 
