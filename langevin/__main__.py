@@ -86,10 +86,10 @@ def train(options):
 
 def show(options):
     for notebook, planned, store in _studies(options):
-        found = [record for key in map(runs.key_of, planned) if (record := store.load(key))]
+        found = runs.stored(planned, store)
         print(f"{notebook}: {len(found)} of {len(planned)} runs stored")
         if found:
-            frame = runs.frame(found)
+            frame = runs.frame(found.values())
             frame = frame.drop(columns=["kernel_sd", "seconds", "compile_seconds"])
             last = frame[frame.groupby("key").epoch.transform("max") == frame.epoch]
             varied = [name for name in last if last[name].nunique() > 1 or name == "val_accuracy"]

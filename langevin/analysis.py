@@ -32,6 +32,7 @@ NOISE = ("sigma", "langevin_layers", "noise_cap", "noise_start", "noise_stop",
 PLAIN = "sigma == 0"
 LANGEVIN = "sigma > 0 and langevin_layers == 'all'"
 DEEPEST = "sigma > 0 and langevin_layers == 'deepest 30 %'"
+DEEPEST_90 = "sigma > 0 and langevin_layers == 'deepest 90 %'"
 SHALLOWEST = "sigma > 0 and langevin_layers == 'shallowest 30 %'"
 HOLDS, DOES_NOT, NOT_DECIDED = "holds", "does not", "not decided"
 

@@ -109,8 +109,8 @@ def subset(dataset, n):
         ValueError: `n` is below 1.
 
     Example:
-        >>> subset(load("mnist"), 10_000).label
-        'MNIST, first 10,000 images'
+        >>> subset(load("digits"), 1000).label
+        "scikit-learn's digits, first 1,000 images"
     """
     _expect(n >= 1, f"{dataset.name}: n", "1 or more training images", n)
     if n >= len(dataset.x_train):
@@ -168,8 +168,8 @@ def fit(images, size):
     Example:
         >>> fit(load("digits").x_train, 32).shape   # 8x8, enlarged 4 times
         (1437, 32, 32, 1)
-        >>> fit(load("mnist").x_train, 32).shape    # 28x28, padded by 2 on each side
-        (60000, 32, 32, 1)
+        >>> fit(np.zeros((5, 28, 28, 1), "uint8"), 32).shape   # padded by 2 on each side
+        (5, 32, 32, 1)
     """
     fits = images.ndim == 4 and max(images.shape[1:3]) <= size
     expected = f"shape (n, height, width, channels), height and width up to {size}"

@@ -8,14 +8,17 @@ layers, the input's first: `langevin_layers` counts them so, and knows them by t
 import contextlib
 import math
 import random
+import threading
 
 import keras
 from keras import Input, Model, initializers, layers, ops
+from keras.src.random import seed_generator
 
 from langevin import remedies
 
 START_IMAGES = 512  # the first training images, that a remedy's start may look at
 GROWTH = 5  # channels that each convolution of a DenseNet adds
+_lent = threading.Lock()  # one build at a time
 
 
 def dense(shape, classes, run):
@@ -211,7 +214,7 @@ def depth_of(model, blocks):
 
 def build(run, shape, classes):
     """The run's model, its weights drawn from the run's seed: equal seeds, equal weights."""
-    with _python_random(run.seed):
+    with _seeded(run.seed):
         return BUILDERS[run.model](shape, classes, run)
 
 
@@ -234,12 +237,14 @@ def fresh(run, dataset):
 
 
 @contextlib.contextmanager
-def _python_random(seed):
-    # Keras draws the seeds of initializers from Python's random; keras.utils.set_random_seed would
-    # also clear TensorFlow's kernel caches, two seconds a run.
-    state = random.getstate()
-    random.seed(seed)
-    try:
-        yield
-    finally:
-        random.setstate(state)
+def _seeded(seed):
+    # Keras draws the seeds of initializers from Python's `random`, of which a thread, of Dask say,
+    # may draw at the same time: so Keras is lent a generator that nobody else has.
+    # keras.utils.set_random_seed would also clear TensorFlow's kernel caches, two seconds a run.
+    with _lent:
+        kept = seed_generator.python_random
+        seed_generator.python_random = random.Random(seed)
+        try:
+            yield
+        finally:
+            seed_generator.python_random = kept

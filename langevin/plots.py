@@ -113,7 +113,7 @@ LAYERS = {
     "plain {}": (analysis.PLAIN, GREY, "o"),
     "Langevin {}": (analysis.LANGEVIN, None, "D"),
     "deepest 30 %": (analysis.DEEPEST, "#E69F00", "s"),
-    "deepest 90 %": ("sigma > 0 and langevin_layers == 'deepest 90 %'", "#56B4E9", "^"),
+    "deepest 90 %": (analysis.DEEPEST_90, "#56B4E9", "^"),
 }
 PLAIN_AND_LANGEVIN = {
     "plain": (analysis.PLAIN, GREY, "o"),

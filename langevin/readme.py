@@ -1,5 +1,6 @@
 """`make readme`: what README and documents say of the recorded runs, computed from them."""
 
+import functools
 import re
 
 import nbformat
@@ -14,15 +15,19 @@ MARK = re.compile(r"(<!-- (\w+): made by `make \w+`[^>]*-->\n).*?(<!-- /\2 -->)"
 
 def verdicts():
     """The first screen: each claim in short, setting by setting."""
-    rows = tables.claims("paper")
-    return f"**What the recorded runs say.**\n\n{report.in_short(rows)}"
+    return f"**What the recorded runs say.**\n\n{report.in_short(_claims())}"
 
 
 def findings():
     """All that the recorded runs say: the deepest networks, and every verdict with its numbers."""
     deepest = report.headline(tables.finals_of("paper", "depth-mnist"))
-    table = tables.markdown(tables.verdicts(tables.claims("paper")))
+    table = tables.markdown(tables.verdicts(_claims()))
     return "\n\n".join(["The deepest dense networks on MNIST:", deepest, table])
+
+
+@functools.lru_cache
+def _claims():
+    return tables.claims("paper")
 
 
 def table():
@@ -47,7 +52,7 @@ def _recorded(notebook):
     planned, store = profiles.planned("paper", notebook), profiles.store("paper", notebook)
     if not planned:
         return "–"
-    found = {run: record for run in planned if (record := store.load(runs.key_of(run)))}
+    found = runs.stored(planned, store)
     hours = sum(sum(record["history"]["seconds"]) for record in found.values()) / 3600
     text = f"{len(found)} of {len(planned)} runs, {hours:.1f} hours"
     if missing := [run for run in planned if run not in found]:

@@ -324,6 +324,11 @@ def group_size(program):
     return training.group_size(program, dataset_of(program))
 
 
+def stored(planned, store):
+    """The runs that a store holds, in order: a dict from each to its record."""
+    return {run: record for run in planned if (record := store.load(key_of(run)))}
+
+
 def device():
     """The kind of device that runs train on, such as "cpu" or "NVIDIA H100"."""
     if keras.backend.backend() == "tensorflow":

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from langevin import analysis, plots, profiles, report, runs
-from langevin.store import root
+from langevin.store import root, whole
 
 WHERE = {
     "depth-mnist": "dense", "sensitivity": "dense, each arm at its best learning rate",
@@ -19,17 +19,16 @@ WHERE = {
 }  # fmt: skip
 MEASURED = ("depth-mnist", "layer-langevin", "highway", "depth-cifar10", "resnet", "densenet")
 ARMS = {"all layers": analysis.LANGEVIN, "deepest 30 %": analysis.DEEPEST,
-        "deepest 90 %": "sigma > 0 and langevin_layers == 'deepest 90 %'"}  # fmt: skip
+        "deepest 90 %": analysis.DEEPEST_90}  # fmt: skip
 PUBLISHED_SIGMA = 1e-3
 
 
 def finals_of(profile, notebook):
     """A row a stored run of a notebook, as `analysis.final` makes it; empty without any."""
     blocks = profiles.parameters(profile)[notebook].get("runs", [])
-    keys = map(runs.key_of, runs.grid(profiles.available(profile, blocks)))
-    store = profiles.store(profile, notebook)
-    found = [record for key in keys if (record := store.load(key))]
-    return analysis.final(runs.frame(found)) if found else pd.DataFrame()
+    planned = runs.grid(profiles.available(profile, blocks))
+    found = runs.stored(planned, profiles.store(profile, notebook))
+    return analysis.final(runs.frame(found.values())) if found else pd.DataFrame()
 
 
 def outcomes(profile):
@@ -117,10 +116,12 @@ def save(table, profile, name):
 
     Returns: the table, so that a notebook shows it.
     """
-    folder = root() / "figures" / profile
-    folder.mkdir(parents=True, exist_ok=True)
-    table.to_csv(folder / f"{name}.csv", index=False, float_format="%.9g")
-    (folder / f"{name}.md").write_text(markdown(table) + "\n")
-    latex = table.map(_text).to_latex(index=False, escape=True, longtable=True)
-    (folder / f"{name}.tex").write_text(latex)
+    texts = {
+        "csv": table.to_csv(index=False, float_format="%.9g"),
+        "md": markdown(table) + "\n",
+        "tex": table.map(_text).to_latex(index=False, escape=True, longtable=True),
+    }
+    for ending, text in texts.items():
+        with whole(root() / "figures" / profile / f"{name}.{ending}") as part:
+            part.write_text(text)
     return table

@@ -51,10 +51,8 @@ def _stored(profile):
     """All stored runs of a profile with their frames."""
     found = {}
     for notebook in profiles.notebooks(profile):
-        store = profiles.store(profile, notebook)
-        for run in profiles.planned(profile, notebook):
-            if record := store.load(runs.key_of(run)):
-                found[run] = runs.frame([record])
+        planned, store = profiles.planned(profile, notebook), profiles.store(profile, notebook)
+        found |= {run: runs.frame([record]) for run, record in runs.stored(planned, store).items()}
     return found
 
 

@@ -99,6 +99,7 @@ class Campaign:
             env={**os.environ, "PYTHONPATH": path, "LANGEVIN_WORKERS": "1"},
         )  # fmt: skip
         self.limit = threading.Timer(LIMIT, process.kill)
+        self.limit.daemon = True  # it must not keep alive who was interrupted
         self.limit.start()
         return process
 

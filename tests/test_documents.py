@@ -11,7 +11,7 @@ import keras
 import pytest
 
 import langevin
-from langevin import __main__, datasets
+from langevin import __main__
 from langevin.store import root
 
 DOCUMENTS = [root() / "README.md", *sorted((root() / "docs").glob("*.md"))]
@@ -93,11 +93,6 @@ def given(test):
 
 @pytest.mark.parametrize("test", examples(), ids=lambda test: test.name)
 def test_the_example_of_a_docstring_runs(test):
-    if '"mnist"' in test.docstring and "load(" in test.docstring:
-        try:
-            datasets.load("mnist")
-        except datasets.DataUnavailable as error:
-            pytest.skip(str(error))
     test.globs = given(test)
     said = []
     runner = doctest.DocTestRunner(checker=Said(), verbose=False)

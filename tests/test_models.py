@@ -2,6 +2,7 @@
 
 import math
 import random
+import threading
 
 import keras
 import numpy as np
@@ -172,6 +173,24 @@ def test_equal_seeds_draw_equal_weights_and_leave_pythons_random_alone(name):
     assert random.random() == expected
     assert all(np.array_equal(a, b) for a, b in zip(one, again, strict=True))
     assert not np.array_equal(one[0], other[0])
+
+
+def test_weights_do_not_depend_on_other_threads_that_draw_random_numbers():
+    expected, stop = small("dense").get_weights(), threading.Event()
+
+    def draw():
+        while not stop.is_set():
+            random.random()
+
+    thread = threading.Thread(target=draw)
+    thread.start()
+    try:
+        drawn = [small("dense").get_weights() for _ in range(5)]
+    finally:
+        stop.set()
+        thread.join()
+    for weights in drawn:
+        assert all(np.array_equal(a, b) for a, b in zip(expected, weights, strict=True))
 
 
 @pytest.mark.parametrize("name", models.BUILDERS)

@@ -1,6 +1,8 @@
 """`make figures`: every notebook from top to bottom, and what happens when one fails."""
 
+import io
 import os
+import sys
 
 import nbformat
 import pandas as pd
@@ -61,11 +63,29 @@ def test_a_failed_notebook_is_kept_with_its_traceback(project, capfd):
     assert [path.name for path in folder.iterdir()] == ["one.ipynb"]
 
 
-def test_a_kernel_that_dies_is_named_with_its_last_words_and_the_next_make_goes_on(project, capfd):
-    die = "import os, signal\nprint('so far')\nprint('so good', flush=True)\n"
-    folder = project(f"{die}os.kill(os.getpid(), signal.SIGKILL)") / "build" / "smoke"
+DIE = """
+import os, pathlib, signal, time
+print("so far")
+print("so good", flush=True)
+while not pathlib.Path({!r}).exists():  # a kernel that dies at once is not heard
+    time.sleep(0.01)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_kernel_that_dies_is_named_with_its_last_words_and_the_next_make_goes_on(
+    project, tmp_path, monkeypatch
+):
+    class Listener(io.StringIO):
+        def write(self, text):
+            if "so good" in text:
+                (tmp_path / "heard").touch()
+            return super().write(text)
+
+    folder = project(DIE.format(str(tmp_path / "heard"))) / "build" / "smoke"
+    monkeypatch.setattr("sys.stdout", Listener())
     assert not pipeline.figures("smoke")
-    said = capfd.readouterr().out
+    said = sys.stdout.getvalue()
     assert "one failed: its kernel died" in said and "FAILED: one" in said
     assert said.split("kernel died")[1].count("so good") == 1
     assert [path.name for path in folder.iterdir()] == ["one.failed.ipynb"]

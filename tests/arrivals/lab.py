@@ -95,7 +95,7 @@ def errors_of(page, path):
 
 def test_start_here_runs_and_its_knobs_redraw(lab, page, checkout):
     assert len(run_all(page, lab, checkout, "notebooks/start-here.ipynb")) == 2
-    picture = page.locator(".jp-OutputArea-output .jp-OutputArea-output img").last
+    picture = page.locator("img.widget-image")
     before = picture.get_attribute("src")
     page.locator(".widget-dropdown select").select_option("LAdam")
     page.wait_for_function(
