@@ -102,8 +102,8 @@ class Store:
                 return found
         return next((f for folder in self.also for f in folder.rglob(f"{key}.json")), None)
 
-    def load(self, key, settings=None):
-        """The run's record, its settings those given if they are; None where there is none.
+    def load(self, key):
+        """The run's record, or None where there is none.
 
         A file that is truncated, altered or of another run is named in a warning and set aside,
         and counts as none: the run is trained again.
@@ -113,10 +113,10 @@ class Store:
             return None
         try:
             record = json.loads(path.read_text())
-            _check(record, key, settings)
+            _check(record, key)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             set_aside(path, f"is no whole record ({error})", "the run counts as not trained")
-            return self.load(key, settings)  # another folder may have it
+            return self.load(key)  # another folder may have it
         record.pop("hash", None)
         return record
 
@@ -140,21 +140,12 @@ def _hash(record):
     return digest(json.dumps(record, sort_keys=True))
 
 
-def _check(record, key, settings):
+def _check(record, key):
     """ValueError, or whatever a misshapen record raises, unless this is the run's whole record."""
     if record["key"] != key:
         raise ValueError(f"it is the record of run {record['key']}")
-    if "hash" in record:
-        if record["hash"] != _hash({k: v for k, v in record.items() if k != "hash"}):
-            raise ValueError("its content does not fit its hash")
-        return
-    # Recorded before records had hashes: by its settings, and by its shape.
-    run, history = record["run"], record["history"]
-    if settings and {**settings, **run} != settings:
-        raise ValueError("its settings are those of another run")
-    lengths = {len(column) for column in history.values()}
-    if lengths != {run["epochs"] + 1} and not (len(lengths) == 1 and history["diverged"][-1]):
-        raise ValueError("its history is not whole")
+    if record.get("hash") != _hash({k: v for k, v in record.items() if k != "hash"}):
+        raise ValueError("its content does not fit its hash")
 
 
 def _compact(record):

@@ -55,7 +55,7 @@ def sweep(runs, store=None, executor=None, train=True):
     store = store if isinstance(store, Store) else Store(store or root() / ".runs")
     keys = [key_of(run) for run in runs]
     planned = dict(zip(keys, runs))
-    found = {key: store.load(key, run.settings()) for key, run in planned.items()}
+    found = {key: store.load(key) for key in planned}
     missing = {key: planned[key] for key, record in found.items() if record is None}
     given, where, count = executors.chosen(executor)
     print(_announcement(runs, missing.values(), where, count, train), flush=True)
