@@ -16,16 +16,21 @@ from langevin.store import alone
 
 def chosen(given):
     """The executor to use, given or by the environment, as a context; in words; its processes."""
-    address, count = os.environ.get("LANGEVIN_CLUSTER"), os.environ.get("LANGEVIN_WORKERS", "1")
+    address, count = os.environ.get("LANGEVIN_CLUSTER"), worker_count()
     if given is not None:
         return contextlib.nullcontext(given), "as the executor says", 1
     if address:
         return cluster(address), f"the cluster at {address}", 1
-    if not count.isdecimal() or int(count) < 1:
-        raise ValueError(f"LANGEVIN_WORKERS must be a whole number >= 1. Received: {count!r}")
-    count = int(count)
     where = f"{count} process{'es' * (count > 1)}"
     return (workers(count) if count > 1 else contextlib.nullcontext()), where, count
+
+
+def worker_count():
+    """How many processes of this machine shall work, by the environment."""
+    count = os.environ.get("LANGEVIN_WORKERS", "1")
+    if not count.isdecimal() or int(count) < 1:
+        raise ValueError(f"LANGEVIN_WORKERS must be a whole number >= 1. Received: {count!r}")
+    return int(count)
 
 
 @contextlib.contextmanager

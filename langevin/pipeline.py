@@ -1,6 +1,8 @@
 """`make figures`: execute the notebooks with a profile's parameters, and say what came of it."""
 
 import ast
+import contextlib
+import itertools
 import os
 import sys
 import time
@@ -8,9 +10,14 @@ from pathlib import Path
 
 import nbformat
 
-from langevin import profiles, runs, sweeps
+from langevin import executors, profiles, runs, sweeps
 from langevin.checks import check_known, is_number, received
 from langevin.store import alone, root
+
+# It measures time: nothing is executed beside it.
+TIMED = {"cost"}
+# Notebooks at once at most: a kernel with TensorFlow takes a gigabyte.
+AT_ONCE = 4
 
 
 def choose_profile(named=None):
@@ -48,12 +55,10 @@ def figures(profile=None, only=None, fresh=False):
     os.environ["LANGEVIN_TERMINAL"] = "1"
     if runs.device() == "cpu":
         os.environ.setdefault("LANGEVIN_WORKERS", str(os.cpu_count()))
-    begun, failed = time.time(), []
+    begun = time.time()
     if train:
         _train(profile, plan)
-    for name, parameters in plan.items():
-        if not _execute(profile, name, parameters):
-            failed.append(name)
+    failed = _execute_all(profile, plan)
     _report(profile, begun, failed)
     print(_compilation(profile, plan, begun))
     if fresh and profile == "paper":
@@ -112,8 +117,20 @@ def _check_like(where, value, default):
         raise ValueError(f"{where} must be {kind}. {received(value)}")
 
 
+def _execute_all(profile, plan):
+    """Execute the notebooks, as many at once as processes train; the names of those that failed."""
+    count = min(executors.worker_count(), AT_ONCE, len(plan.keys() - TIMED))
+    failed = []
+    with executors.workers(count) if count > 1 else contextlib.nullcontext() as pool:
+        for names in ([n for n in plan if n not in TIMED], [n for n in plan if n in TIMED]):
+            execute = pool.map if pool else map
+            fine = execute(_execute, itertools.repeat(profile), names, [plan[n] for n in names])
+            failed += itertools.compress(names, (not one for one in fine))
+    return failed
+
+
 def _execute(profile, name, parameters):
-    """Execute a notebook; True if it came to its end.  Two at once in a folder take turns."""
+    """Execute a notebook; True if it came to its end.  Of two `make figures` each waits for it."""
     folder = root() / "build" / profile
     with alone(folder / f"{name}.lock"):
         return _execute_alone(folder, name, parameters)
@@ -125,12 +142,13 @@ def _execute_alone(folder, name, parameters):
 
     target, part = folder / f"{name}.ipynb", folder / f"{name}.part.ipynb"
     failed = folder / f"{name}.failed.ipynb"
-    print(f"\n{name}", flush=True)
+    said, begun = _Said(name), time.monotonic()
+    said.write("executed now\n")
     try:
         papermill.execute_notebook(
             profiles.notebook_path(name), part, parameters, kernel_name="python3",
             cwd=root() / "notebooks", progress_bar=False,
-            stdout_file=sys.stdout, stderr_file=sys.stderr,
+            stdout_file=said, stderr_file=said,
             # The kernel's own warnings are about itself; what the cells say is passed on.
             extra_arguments=["--Application.log_level=CRITICAL"],
         )  # fmt: skip
@@ -142,10 +160,25 @@ def _execute_alone(folder, name, parameters):
     else:
         part.replace(target)
         failed.unlink(missing_ok=True)
+        said.write(f"done in {time.monotonic() - begun:.0f} s\n")
         return True
     part.replace(failed)
-    print(f"{name} failed: {what}")
+    print(f"{name} failed: {what}", flush=True)
     return False
+
+
+class _Said:
+    """What a notebook says, line by line under its name: others may say something meanwhile."""
+
+    def __init__(self, name):
+        self.name, self.begun = name, ""
+
+    def write(self, text):
+        *lines, self.begun = (self.begun + text).split("\n")
+        sys.stdout.write("".join(f"{self.name}: {line}\n" for line in lines))
+
+    def flush(self):
+        sys.stdout.flush()
 
 
 def _last_lines(path, count=5):
