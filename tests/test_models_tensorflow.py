@@ -1,5 +1,6 @@
-"""Gradients reach every layer of the deep networks."""
+"""Gradients reach every layer of the deep networks; batch normalization is Keras's."""
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -34,3 +35,23 @@ def test_every_variable_has_a_finite_gradient_that_is_not_zero(name):
         values = gradient.numpy()
         assert np.isfinite(values).all(), variable.path
         assert np.abs(values).max() > 1e-8, variable.path
+
+
+def test_batch_normalization_is_keras_up_to_rounding():
+    """Outputs, all gradients and the averages, in training and after it."""
+    random, found = np.random.default_rng(0), []
+    x, weights = random.normal(0.3, 2.0, (7, 6, 5, 3)), random.normal(size=(7, 6, 5, 3))
+    x, weights = tf.constant(x, tf.float32), tf.constant(weights, tf.float32)
+    for make in (models.BatchNormalization, keras.layers.BatchNormalization):
+        layer = make(epsilon=0.1, momentum=0.7)
+        layer.build(x.shape)
+        layer.gamma.assign([0.5, -1.0, 2.0]), layer.beta.assign([0.1, 0.2, 0.3])
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            trained = layer(x, training=True)
+            loss = tf.reduce_sum(weights * trained)
+        gradients = tape.gradient(loss, [x, *(v.value for v in layer.trainable_variables)])
+        averages = layer.non_trainable_variables
+        found.append([trained, layer(x), *gradients, *(v.numpy() for v in averages)])
+    for ours, keras_s in zip(*found, strict=True):
+        np.testing.assert_allclose(ours, keras_s, rtol=1e-4, atol=1e-5)
