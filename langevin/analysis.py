@@ -71,6 +71,20 @@ def final(frame, last=3):
     return finals[complete | finals.diverged].reset_index()
 
 
+def condition(finals):
+    """Which noise each run had, in words: none, all along, in part of the steps, or capped."""
+    def word(run):
+        if run.sigma == 0:
+            return "no noise"
+        if pd.notna(run.noise_cap):
+            return f"P ≤ {run.noise_cap:g}"
+        if run.noise_stop < 1:
+            return f"first {100 * run.noise_stop:g} %"
+        return f"after {100 * run.noise_start:g} %" if run.noise_start else "noise"
+
+    return [word(run) for run in finals.itertuples()]
+
+
 def pair(finals, baseline, treatment, contrast=NOISE):
     """Runs of two selections side by side: baseline (suffix _0) and treatment (suffix _1).
 

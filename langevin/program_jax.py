@@ -17,7 +17,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from langevin import augmentation, models, noise, optimizers, placement
 from langevin.store import root
-from langevin.training import MEASURED_AT_ONCE, MEASURED_IMAGES
+from langevin.training import MEASURED_AT_ONCE, measured_images
 
 # Runs in a group at most, and bytes that a group may take.
 MOST_TOGETHER = {"cpu": 8, "gpu": 32}
@@ -88,7 +88,7 @@ class Program:
         put = functools.partial(jax.device_put, device=self.whole)
         self.train = put(dataset.x_train), put(dataset.y_train)
         self.sets = {
-            "": tuple(part[:MEASURED_IMAGES] for part in self.train),
+            "": tuple(part[: measured_images(len(part))] for part in self.train),
             "val_": (put(dataset.x_test), put(dataset.y_test)),
         }
         self._compile(run)

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from langevin import augmentation, models, optimizers, placement
-from langevin.training import MEASURED_AT_ONCE, MEASURED_IMAGES
+from langevin.training import MEASURED_AT_ONCE, measured_images
 
 
 def group_size(run, dataset):
@@ -46,7 +46,7 @@ class Program:
 
         self.train = tf.constant(dataset.x_train), tf.constant(dataset.y_train)
         self.sets = {
-            "": tuple(part[:MEASURED_IMAGES] for part in self.train),
+            "": tuple(part[: measured_images(len(part))] for part in self.train),
             "val_": (tf.constant(dataset.x_test), tf.constant(dataset.y_test)),
         }
         # XLA on a GPU; on a CPU it compiles for long and then runs slower.

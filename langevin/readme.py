@@ -14,15 +14,15 @@ MARK = re.compile(r"(<!-- (\w+): made by `make \w+`[^>]*-->\n).*?(<!-- /\2 -->)"
 
 
 def verdicts():
-    """The first screen: each claim in short, setting by setting."""
-    return f"**What the recorded runs say.**\n\n{report.in_short(_claims())}"
+    """The first screen: each claim in short, the deepest networks, and why."""
+    deepest = report.headline(tables.finals_of("paper", "depth-mnist"))
+    why = report.why(tables.finals_of("paper", "mechanism"))
+    return f"{report.in_short(_claims())}\n\n{deepest}\n\n**Why.** {why}"
 
 
 def findings():
-    """All that the recorded runs say: the deepest networks, and every verdict with its numbers."""
-    deepest = report.headline(tables.finals_of("paper", "depth-mnist"))
-    table = tables.markdown(tables.verdicts(_claims()))
-    return "\n\n".join(["The deepest dense networks on MNIST:", deepest, table])
+    """Every verdict with its numbers."""
+    return tables.markdown(tables.verdicts(_claims()))
 
 
 @functools.lru_cache

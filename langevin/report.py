@@ -48,29 +48,44 @@ def columns(frame):
 
 
 def headline(finals):
-    """What the deepest networks say, a line an initializer and optimizer, as Markdown."""
+    """What the deepest networks say, a row an initializer and optimizer, as a Markdown table."""
     deepest = finals[finals.depth == finals.depth.max()]
-    lines = []
+    rows = []
     for initializer in plots.INITIALIZERS:
         for optimizer in plots.COLORS:
             here = (deepest.initializer == initializer) & (deepest.optimizer == optimizer)
             if here.any():
                 arms = [deepest[here].query(q) for q in (analysis.PLAIN, analysis.LANGEVIN)]
                 name = f"{plots.INITIALIZERS[initializer]}, {plots.NAMES[optimizer]}"
-                said = [f"{word} {_outcome(arm)}" for word, arm in zip(("plain", "noise"), arms)]
-                lines.append(f"- **{name}, depth {finals.depth.max()}**: {'; '.join(said)}.")
-    return "\n".join(lines)
+                rows.append(f"| {name} | {' | '.join(map(_outcome, arms))} |")
+    head = f"depth {finals.depth.max()}, runs that end trained | without noise | with noise"
+    return "\n".join([f"| {head} |", "| --- | --- | --- |", *rows])
 
 
 def _outcome(arm):
     """How many runs of an arm end trained, how far those got, and how many had learned in vain."""
     started, collapsed = arm[arm.started], (arm.learned & ~arm.started).sum()
-    text = f"{len(started)} of {len(arm)} runs end trained"
+    text = f"{len(started)} of {len(arm)}"
     if len(started):
-        text += f", at {100 * started.val_accuracy.median():.1f} % (median)"
+        text += f", median accuracy {100 * started.val_accuracy.median():.1f} %"
     if collapsed:
-        text += f", {collapsed} learned and then collapsed"
+        text += f"; {collapsed} learned and then collapsed"
     return text
+
+
+def why(finals):
+    """Which noise starts the deepest networks of the paper's start, in a sentence.
+
+    Args:
+        finals: of `mechanism`.
+    """
+    chosen = (finals.depth == finals.depth.max()) & (finals.initializer == "glorot_uniform")
+    arms = finals[chosen & (finals.learning_rate == 1e-3)]
+    arms = arms.assign(condition=analysis.condition(arms))
+    names = sorted(set(arms.condition), key=lambda n: (n != "no noise", n != "noise", "P" in n, n))
+    counted = arms.groupby("condition").started
+    said = [f"{name} {counted.sum()[name]} of {counted.size()[name]}" for name in names]
+    return f"Adam at depth {finals.depth.max()} from Glorot's start, trained: {'; '.join(said)}."
 
 
 def details_text(finals, chain):
@@ -143,16 +158,18 @@ CLAIMS = {
 
 
 def in_short(rows):
-    """Each claim with the settings in which it holds, does not, or is not decided, as Markdown."""
+    """Each claim with the settings in which it holds or does not, as Markdown."""
     lines, told = [], rows[rows.verdict != ""]
     for claim, text in CLAIMS.items():
         mine = told[told.claim == claim]
         said = [
-            f"**{verdict.capitalize()}**: {'; '.join(here.setting)}"
-            for verdict in (analysis.HOLDS, analysis.DOES_NOT, analysis.NOT_DECIDED)
+            f"**{verdict}** for {'; '.join(here.setting)}."
+            for verdict in (analysis.HOLDS, analysis.DOES_NOT)
             if len(here := mine[mine.verdict == verdict])
         ]
+        if open_ := list(mine.verdict).count(analysis.NOT_DECIDED):
+            said.append(f"Not decided in {open_} setting{'s' * (open_ > 1)}.")
         if said:
-            line = f"- **{claim}, {text}.** {'. '.join(said)}."
+            line = f"- **{claim}, {text}**: {' '.join(said)}"
             lines.append(line.replace(" initialization", ""))
     return "\n".join(lines)

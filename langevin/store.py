@@ -88,7 +88,7 @@ class Store:
 
     Args:
         folder: where new runs are written.
-        also: folders that are only read; each is searched with its subfolders.
+        also: folders that are only read, each with the folders in it.
     """
 
     def __init__(self, folder, also=()):
@@ -100,7 +100,7 @@ class Store:
         for folder in (self.folder, *self.also):
             if (found := folder / f"{key}.json").exists():
                 return found
-        return next((f for folder in self.also for f in folder.rglob(f"{key}.json")), None)
+        return next((f for folder in self.also for f in folder.glob(f"*/{key}.json")), None)
 
     def load(self, key):
         """The run's record, or None where there is none.

@@ -15,7 +15,6 @@ from langevin import executors, models, training
 from langevin.datasets import SIZES
 from langevin.runs import data_facts, dataset_of, device, frame, group_size, key_of, records
 from langevin.store import Store, root
-from langevin.training import MEASURED_IMAGES
 
 # Runs that one process trains with one compiled program before others may help, at least a group.
 UNIT = 6
@@ -143,16 +142,16 @@ def estimate(runs, count):
 
     A training step costs three forward passes; every epoch measures two sets of images.
     """
-    seconds = 0.0
-    for unit in _units(runs):
-        network = dataclasses.replace(
-            unit[0].program(), optimizer="adam", variant="paper", epsilon=None, sigma=0.0,
-            remedy=None,
-        )  # fmt: skip
-        operations = sum(run.epochs for run in unit) * _operations(network)
-        speed = CPU_SPEED / SLOWER.get(network.model, 1.0)
-        seconds += COMPILE_SECONDS + operations / speed
-    return seconds / count
+    return sum(map(_seconds, _units(runs))) / count
+
+
+def _seconds(unit):
+    """About how long one process needs for runs that share a program."""
+    network = dataclasses.replace(
+        unit[0].program(), optimizer="adam", variant="paper", epsilon=None, sigma=0.0, remedy=None
+    )
+    operations = sum(run.epochs for run in unit) * _operations(network)
+    return COMPILE_SECONDS + operations * SLOWER.get(network.model, 1.0) / CPU_SPEED
 
 
 @functools.lru_cache
@@ -167,7 +166,7 @@ def _operations(run):
         images, tested, shape = len(data.x_train), len(data.x_test), data.x_train.shape[1:]
         classes = data.classes
     model = models.build(run, shape, classes)
-    passes = 3 * images + min(images, MEASURED_IMAGES) + tested
+    passes = 3 * images + training.measured_images(images) + tested
     return passes * 2 * models.multiplications(model)
 
 
@@ -271,4 +270,4 @@ def _units(runs):
         size = group_size(program)
         size *= max(1, UNIT // size)
         units += [alike[i : i + size] for i in range(0, len(alike), size)]
-    return sorted(units, key=lambda unit: (unit[0].seed, -sum(r.depth * r.epochs for r in unit)))
+    return sorted(units, key=lambda unit: (unit[0].seed, -_seconds(unit)))

@@ -22,8 +22,6 @@ from langevin.store import set_aside, whole
 
 CHECKPOINT_SECONDS = 60.0
 METRICS = ("loss", "accuracy", "val_loss", "val_accuracy")
-# The training loss is measured on these first training images, the same for every run.
-MEASURED_IMAGES = 10_000
 # Images a forward pass while measuring: bounds the memory of convolutional models.
 MEASURED_AT_ONCE = 2_000
 # Keras's default of Adam, which no run changes.
@@ -42,9 +40,9 @@ def fit(runs, dataset, checkpoint=None, progress=None):
         progress: called after every epoch.
 
     Returns: for each run a list of one dict an epoch, epoch 0 before training: loss and accuracy
-        (on the first 10,000 training images), val_loss, val_accuracy, kernel_sd (a number a layer),
-        seconds and compile_seconds (the group's, shared out among its runs), diverged.  A run stops
-        where it diverges: a loss that is not finite or above 10 ln(classes).
+        (on the first training images, `measured_images`), val_loss, val_accuracy, kernel_sd (a
+        number a layer), seconds and compile_seconds (the group's, shared out among its runs),
+        diverged.  A run stops where it diverges: a loss that is not finite or above 10 ln(classes).
     """
     first, images = runs[0], len(dataset.x_train)
     check(first, dataset)
@@ -129,6 +127,11 @@ def _moves(group, epoch, images):
     if not group[0].augment:
         return None
     return np.stack([augmentation.draw(run.seed, epoch, images) for run in group])
+
+
+def measured_images(images):
+    """How many training images, the first ones, are measured: a fifth, from 2,000 to 10,000."""
+    return min(images, max(2_000, min(10_000, images // 5)))
 
 
 def group_size(run, dataset):

@@ -97,7 +97,8 @@ class Setting:
     def evaluated(self):
         """The images that `Program.measure` measures, as one set for `model.fit`."""
         data = self.dataset
-        parts = [part[: training.MEASURED_IMAGES] for part in tensors(data.x_train, data.y_train)]
+        measured = training.measured_images(len(data.x_train))
+        parts = [part[:measured] for part in tensors(data.x_train, data.y_train)]
         test = tensors(data.x_test, data.y_test)
         return {
             "validation_data": tuple(ops.concatenate(pair) for pair in zip(parts, test)),

@@ -13,8 +13,22 @@ def test_in_short_every_verdict_is_told_once_under_its_claim():
         columns=["claim", "setting", "verdict"],
     )  # fmt: skip
     first, second = report.in_short(rows).splitlines()
-    assert first.startswith("- **C1") and first.endswith("**Holds**: one. **Not decided**: two.")
-    assert second.startswith("- **C2") and second.endswith(" **Does not**: one; two.")
+    assert first.startswith("- **C1") and first.endswith(
+        "**: **holds** for one. Not decided in 1 setting."
+    )
+    assert second.startswith("- **C2") and second.endswith("**: **does not** for one; two.")
+
+
+def test_why_counts_what_each_noise_starts_in_the_deepest_networks_of_the_papers_start():
+    run = {"depth": 40, "initializer": "glorot_uniform", "learning_rate": 1e-3, "sigma": 1e-3,
+           "noise_cap": None, "noise_start": 0.0, "noise_stop": 1.0, "started": True}  # fmt: skip
+    other = [{"sigma": 0.0, "started": False}, {"noise_cap": 100.0, "started": False},
+             {"noise_stop": 0.01}, {"noise_start": 0.01}, {}, {"noise_cap": 1000.0},
+             {"depth": 20}, {"initializer": "he_uniform"}, {"learning_rate": 3e-4}]  # fmt: skip
+    assert report.why(pd.DataFrame([{**run, **one} for one in other])).endswith(
+        ": no noise 0 of 1; noise 1 of 1; after 1 % 1 of 1; first 1 % 1 of 1; P ≤ 100 0 of 1; "
+        "P ≤ 1000 1 of 1."
+    )
 
 
 def test_the_command_line_lists_trains_and_shows(tmp_path, monkeypatch, capsys):
