@@ -40,14 +40,14 @@ def outcomes(
     rows, columns = finals[row].nunique(), finals[column].nunique()
     width = max({1: 7.5, 2: 4.6}.get(columns, 3.6), 0.8 * len(order))
     figure, grid = plt.subplots(
-        rows, columns, figsize=(width * columns, 3.2 * rows), squeeze=False, sharex="col",
+        rows, columns, figsize=(width * columns, 0.9 + 2.9 * rows), squeeze=False, sharex="col",
         sharey=True,
     )  # fmt: skip
     shifts = np.linspace(-dodge, dodge, len(arms))
     # The axis begins below the least accurate run that started; the strip is below that.
     least = 100 * finals[finals.started].val_accuracy.min()
     bottom = 20 * np.floor(np.nan_to_num(min(least, 80)) / 20)
-    strip = 0.18 * (100 - bottom)
+    strip = 0.22 * (100 - bottom)
     for axes, panel, lowest in panels(grid, finals, row, column):
         above = finals[finals[column] == panel[column].iloc[0]]
         places = [value for value in order if value in set(above[x])]
@@ -60,7 +60,7 @@ def outcomes(
             _not_trained(axes, runs, x, places, color, shift, bottom - 0.75 * strip)
         axes.axhspan(bottom - strip, bottom, color="0.94", zorder=0)
         text = "not trained at the end:"
-        axes.text(-0.45, bottom - 0.1 * strip, text, color=GREY, fontsize=8, va="top")
+        axes.text(-0.45, bottom - 0.06 * strip, text, color=GREY, fontsize=8, va="top")
         axes.set(ylim=(bottom - strip, 101), yticks=np.arange(bottom, 101, 20))
         _category_axis(axes, places, label or x if lowest else None)
     for axes in grid[:, 0]:
@@ -183,8 +183,8 @@ def curves(frame, title, arms=PLAIN_AND_LANGEVIN, row="initializer", column="dep
     columns = values(frame, column)
     width = 2.8 if len(columns) > 1 else 6.5
     figure, grid = plt.subplots(
-        len(kinds), len(columns), figsize=(width * len(columns), 2.1 * len(kinds)), squeeze=False,
-        sharex=True, sharey=True,
+        len(kinds), len(columns), figsize=(width * len(columns), 0.9 + 2 * len(kinds)),
+        squeeze=False, sharex=True, sharey=True,
     )  # fmt: skip
     for (value, optimizer, here), line in zip(kinds, grid):
         name = word(row, value).split(" (")[0]

@@ -73,16 +73,16 @@ def figure(finals, title):
         axes.set(
             title=f"depth {depth}, {plots.INITIALIZERS[initializer]}", xlim=(-14, 101),
             xlabel="final test accuracy (%)", yticks=range(len(names)), yticklabels=names,
-            ylim=(len(names) - 0.5, -0.5),
+            ylim=(len(names) - 0.5, -1),
         )  # fmt: skip
         axes.axvspan(-14, 0, color="0.94", zorder=0)
-        axes.text(-13.5, -0.75, "not trained:", color=plots.GREY, fontsize=8)
+        axes.text(-13.5, -0.6, "not trained:", color=plots.GREY, fontsize=8)
     handles, labels = grid[0, 0].get_legend_handles_labels()
-    one = finals.iloc[0]
+    one, seeds = finals.iloc[0], finals.seed.nunique()
     drawn.suptitle(title, x=0.01, ha="left", fontsize=13, fontweight="bold")
     legend = drawn.legend(
         handles, labels, loc="outside lower left", ncols=3, alignment="left",
-        title=f"{one.dataset_label}, {finals.seed.nunique()} seeds, {one.epochs} epochs; "
+        title=f"{one.dataset_label}, {seeds} seed{'s' * (seeds > 1)}, {one.epochs} epochs; "
         f"{one.backend} on {one.device}",
     )  # fmt: skip
     legend.get_title().set(color=plots.GREY, fontsize=9)
