@@ -58,6 +58,8 @@ def figures(profile=None, only=None, fresh=False):
     begun = time.time()
     if train:
         _train(profile, plan)
+    else:
+        plan = _recorded(profile, plan)
     failed = _execute_all(profile, plan)
     _report(profile, begun, failed)
     print(_compilation(profile, plan, begun))
@@ -84,6 +86,20 @@ def _parameters(profile, name, train):
     for run in runs.grid(given.get("runs", [])) if train else ():
         runs.dataset_of(run)  # what must be trained needs its data: say so now
     return given
+
+
+def _recorded(profile, plan):
+    """What of a plan can be drawn without training; names what cannot, and what it would take."""
+    drawn = {}
+    for name, parameters in plan.items():
+        planned = runs.grid(parameters.get("runs", []))
+        if planned and not runs.stored(planned, profiles.store(profile, name)):
+            hours = sweeps.estimate(planned, 1) / 3600
+            what = f"none of {len(planned)} runs is recorded"
+            print(f"{name}: {what}, about {hours:.1f} hours of one core; left out.")
+        else:
+            drawn[name] = parameters
+    return drawn
 
 
 def _train(profile, plan):

@@ -119,6 +119,18 @@ def test_compilation_is_summed_over_what_was_trained_just_now(tmp_path, monkeypa
     assert "Nothing" in pipeline._compilation("smoke", {"three": {}}, begun=2.0)
 
 
+def test_without_training_what_has_no_runs_is_left_out_and_named(tmp_path, monkeypatch, capsys):
+    store = Store(tmp_path)
+    monkeypatch.setattr(pipeline.profiles, "store", lambda *_: store)
+    one, two = ({"runs": [{"dataset": "digits", "depth": depth}]} for depth in (1, 2))
+    [run] = runs.grid(one["runs"])
+    store.save({"key": runs.key_of(run), "run": run.settings(), "history": {}})
+    assert list(pipeline._recorded("paper", {"one": one, "two": two, "three": {}})) == [
+        "one", "three",
+    ]  # fmt: skip
+    assert "two: none of 1 runs is recorded, about 0.0 hours" in capsys.readouterr().out
+
+
 def test_the_profile_follows_the_device(monkeypatch):
     monkeypatch.setattr(runs, "device", lambda: "cpu")
     assert pipeline.choose_profile()[0] == "quick"
