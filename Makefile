@@ -12,7 +12,7 @@ RUN := .venv/bin/python -m langevin
 FLAGS = $(if $(PROFILE),--profile $(PROFILE)) $(if $(filter-out 0,$(FRESH)),--fresh) $(ARGS)
 PYTEST := python -m pytest -n 2 --dist worksteal
 # What a backend, or a version of it, may compute otherwise.
-OPTIMIZER_TESTS := tests/test_{laws,noise,optimizers}.py
+OPTIMIZER_TESTS := tests/test_{laws,noise,optimizers,placement,schedules}.py
 
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 # CLUSTER=tcp://host:port has a Dask cluster train.
@@ -75,9 +75,11 @@ test-fresh: .venv/.ready  ## what Binder, Colab and docs/extend.md do, in fresh 
 
 lint: .venv/.ready  ## look for mistakes in the code and in the notebooks
 	.venv/bin/ruff check
+	.venv/bin/ruff format --check --quiet
 
 format: .venv/.ready  ## repair what lint can repair, strip the notebooks
 	.venv/bin/ruff check --fix
+	.venv/bin/ruff format
 	$(if $(NOTEBOOKS),.venv/bin/nbstripout --keep-id --extra-keys \
 	  'metadata.papermill cell.metadata.papermill cell.metadata.execution' notebooks/*.ipynb)
 
@@ -125,7 +127,9 @@ USABLE := import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info 
 	$$python -m venv $(@D); \
 	pip="$(@D)/bin/python -m pip install -qq --disable-pip-version-check"; \
 	what=(--constraint $(filter %.lock,$^) --editable ".[$$(tr ' ' , <<<'$(strip $(extras))')]"); \
-	$$pip uv && VIRTUAL_ENV=$(@D) $(@D)/bin/uv pip install --quiet --compile-bytecode "$${what[@]}" || $$pip "$${what[@]}"; \
+	$$pip uv && \
+	  VIRTUAL_ENV=$(@D) $(@D)/bin/uv pip install --quiet --compile-bytecode "$${what[@]}" || \
+	  $$pip "$${what[@]}"; \
 	touch $@; \
 	echo "$(@D) is ready after $$SECONDS s."
 

@@ -26,8 +26,14 @@ BY_EPOCH = [*METRICS, "epoch", "seconds", "compile_seconds", "diverged", "kernel
 PROVENANCE = ["backend", "device", "data_hash", "dataset_label"]  # must agree within a pair
 EXECUTION = ["key", "group_size"]  # may differ within a pair
 DESCRIPTIVE = ["learned"]  # an outcome that decides nothing
-NOISE = ("sigma", "langevin_layers", "noise_cap", "noise_start", "noise_stop",
-         "noise_bias_correction")
+NOISE = (
+    "sigma",
+    "langevin_layers",
+    "noise_cap",
+    "noise_start",
+    "noise_stop",
+    "noise_bias_correction",
+)
 
 PLAIN = "sigma == 0"
 LANGEVIN = "sigma > 0 and langevin_layers == 'all'"
@@ -56,8 +62,11 @@ def final(frame, last=3):
     text = [c for c in frame if frame[c].dtype.kind == "O"]
     frame[text] = frame[text].map(lambda v: json.dumps(v) if isinstance(v, list | dict) else v)
     runs = frame.groupby("key")
-    constant = [c for c in frame.columns.difference([*BY_EPOCH, "key"], sort=False)
-                if (runs[c].nunique(dropna=False) <= 1).all()]
+    constant = [
+        c
+        for c in frame.columns.difference([*BY_EPOCH, "key"], sort=False)
+        if (runs[c].nunique(dropna=False) <= 1).all()
+    ]
     finals = frame.drop_duplicates("key").set_index("key")[constant]
     tail = frame[frame.epoch > 0].groupby("key").tail(last)
     finals = finals.join(tail.groupby("key")[METRICS].mean())
@@ -73,6 +82,7 @@ def final(frame, last=3):
 
 def condition(finals):
     """Which noise each run had, in words: none, all along, in part of the steps, or capped."""
+
     def word(run):
         if run.sigma == 0:
             return "no noise"
@@ -109,13 +119,17 @@ def pair(finals, baseline, treatment, contrast=NOISE):
     for column in settings if len(arms[0]) and len(arms[1]) and pairs.empty else []:
         sides = [sorted(set(arm[column]), key=str) for arm in arms]
         if not set(sides[0]) & set(sides[1]):
-            raise ValueError(f"expected partners with equal {column}, received {sides[0]} against "
-                             f"{sides[1]}; name it in contrast if it may differ")
+            raise ValueError(
+                f"expected partners with equal {column}, received {sides[0]} against "
+                f"{sides[1]}; name it in contrast if it may differ"
+            )
     for column in PROVENANCE:
         if (differ := pairs[f"{column}_0"] != pairs[f"{column}_1"]).any():
             one = pairs[differ].iloc[0]
-            raise ValueError(f"expected pairs of one {column}, received {one[f'{column}_0']!r} "
-                             f"against {one[f'{column}_1']!r}")
+            raise ValueError(
+                f"expected pairs of one {column}, received {one[f'{column}_0']!r} "
+                f"against {one[f'{column}_1']!r}"
+            )
         pairs = pairs.rename(columns={f"{column}_0": column}).drop(columns=f"{column}_1")
     both = pairs.started_0.astype(bool) & pairs.started_1.astype(bool)
     log_loss = np.log(pairs[["loss_0", "loss_1"]].clip(lower=np.finfo("float32").eps))
@@ -147,15 +161,26 @@ def _compare(pairs):
     lost, won = (int((started[:, i] & ~started[:, 1 - i]).sum()) for i in (0, 1))
     n, both = len(pairs), int(started.all(axis=1).sum())
     low, high = newcombe(both, won, lost, n - both - won - lost)
-    row = {"n": n, "started_0": both + lost, "started_1": both + won,
-           "started_gain": (won - lost) / n if n else np.nan,
-           "started_low": low, "started_high": high, "started_p": mcnemar(won, lost),
-           "n_both": both, "coverage": 1 - 2.0 ** (1 - both) if 0 < both < LEAST_PAIRS else LEVEL}
+    row = {
+        "n": n,
+        "started_0": both + lost,
+        "started_1": both + won,
+        "started_gain": (won - lost) / n if n else np.nan,
+        "started_low": low,
+        "started_high": high,
+        "started_p": mcnemar(won, lost),
+        "n_both": both,
+        "coverage": 1 - 2.0 ** (1 - both) if 0 < both < LEAST_PAIRS else LEVEL,
+    }
     for name in ("gain", "log_loss_ratio"):
         values = pairs[name].dropna().to_numpy(float)
         low, high = median_interval(values)
-        row |= {name: np.median(values) if both else np.nan, f"{name}_low": low,
-                f"{name}_high": high, f"{name}_p": sign_flip(values)}
+        row |= {
+            name: np.median(values) if both else np.nan,
+            f"{name}_low": low,
+            f"{name}_high": high,
+            f"{name}_p": sign_flip(values),
+        }
     return row
 
 
@@ -198,8 +223,12 @@ def slope(pairs, resamples=RESAMPLES):
     _once(pairs, ["seed", "depth"], "a slope")
     started = pairs.started_1.astype(float) - pairs.started_0.astype(float)
     data = pairs.assign(started=started).sort_values(["seed", "depth"])
-    return pd.DataFrame([{"outcome": name} | _slope(data.dropna(subset=name), name, resamples)
-                         for name in ("started", "gain")])
+    return pd.DataFrame(
+        [
+            {"outcome": name} | _slope(data.dropna(subset=name), name, resamples)
+            for name in ("started", "gain")
+        ]
+    )
 
 
 def _slope(data, outcome, resamples):
@@ -207,16 +236,28 @@ def _slope(data, outcome, resamples):
     x, y = (v - v.groupby(data.seed).transform("mean") for v in (x, y))
     sums = pd.DataFrame({"a": x * y, "b": x * x}).groupby(data.seed).sum()
     a, b = sums[sums.b > 0].to_numpy().T
-    row = {"n": len(data), "seeds": len(a), "slope": np.nan, "low": np.nan, "high": np.nan,
-           "p": np.nan, "p_negative": np.nan}
+    row = {
+        "n": len(data),
+        "seeds": len(a),
+        "slope": np.nan,
+        "low": np.nan,
+        "high": np.nan,
+        "p": np.nan,
+        "p_negative": np.nan,
+    }
     if len(a) < 3:
         return row
     chance = np.full(len(a), 1 / len(a))
     weights = np.random.default_rng(SEED).multinomial(len(a), chance, size=resamples)
     wider = np.sqrt(len(a) / (len(a) - 1)) * t.ppf((1 + LEVEL) / 2, len(a) - 1)
     low, high = np.quantile((weights @ a) / (weights @ b), norm.cdf([-wider, wider]))
-    return row | {"slope": float(a.sum() / b.sum()), "low": float(low), "high": float(high),
-                  "p": sign_flip(a, 0, "greater"), "p_negative": sign_flip(a, 0, "less")}
+    return row | {
+        "slope": float(a.sum() / b.sum()),
+        "low": float(low),
+        "high": float(high),
+        "p": sign_flip(a, 0, "greater"),
+        "p_negative": sign_flip(a, 0, "less"),
+    }
 
 
 def mcnemar(won, lost):
@@ -245,8 +286,10 @@ def newcombe(both, won, lost, neither):
     numerator = max(numerator - n / 2, 0) if numerator > 0 else numerator
     scale = np.sqrt(float((p * (1 - p)).prod())) * n * n
     phi = numerator / scale if scale else 0.0
-    return (float(p[1] - p[0] - np.sqrt(max(d1**2 - 2 * phi * d1 * e0 + e0**2, 0))),
-            float(p[1] - p[0] + np.sqrt(max(e1**2 - 2 * phi * e1 * d0 + d0**2, 0))))
+    return (
+        float(p[1] - p[0] - np.sqrt(max(d1**2 - 2 * phi * d1 * e0 + e0**2, 0))),
+        float(p[1] - p[0] + np.sqrt(max(e1**2 - 2 * phi * e1 * d0 + d0**2, 0))),
+    )
 
 
 def median_interval(values):
@@ -348,18 +391,37 @@ def claim_2(finals, setting, baseline=PLAIN, treatment=LANGEVIN, contrast=NOISE)
     elif down.any() and not up.any():
         verdict = DOES_NOT, f"negative slope of {' and '.join(down.index[down])}"
     elif small.all():
-        verdict = DOES_NOT, (f"over {depths:g} layers at most {most.started:+.2f} of started and "
-                             f"{100 * most.gain:+.2f} points")
+        verdict = (
+            DOES_NOT,
+            (
+                f"over {depths:g} layers at most {most.started:+.2f} of started and "
+                f"{100 * most.gain:+.2f} points"
+            ),
+        )
     else:
         verdict = NOT_DECIDED, "no slope is significant alone, and not both are bounded"
-    rows = [{"contrast": f"slope of {name} on depth, Langevin - plain", "estimate": row.slope,
-             "low": row.low, "high": row.high, "p": p[name], "n": row.n}
-            for name, row in slopes.iterrows()]
+    rows = [
+        {
+            "contrast": f"slope of {name} on depth, Langevin - plain",
+            "estimate": row.slope,
+            "low": row.low,
+            "high": row.high,
+            "p": p[name],
+            "n": row.n,
+        }
+        for name, row in slopes.iterrows()
+    ]
     return _claim("C2", setting, rows, verdict, p.min(), int(p.fillna(2).argmin()))
 
 
-def claim_3(finals, setting, everywhere=LANGEVIN, deepest=DEEPEST, shallowest=SHALLOWEST,
-            contrast=("langevin_layers",)):
+def claim_3(
+    finals,
+    setting,
+    everywhere=LANGEVIN,
+    deepest=DEEPEST,
+    shallowest=SHALLOWEST,
+    contrast=("langevin_layers",),
+):
     """C3, the gain comes from the deepest layers: (a) and (b) at one depth.
 
     (a) deepest - all: lower bound of the gain above -1 point, starts not significantly fewer.
@@ -388,10 +450,15 @@ def claim_3(finals, setting, everywhere=LANGEVIN, deepest=DEEPEST, shallowest=SH
     elif not enough_a:
         verdict = NOT_DECIDED, _too_few(a)
     else:
-        verdict = NOT_DECIDED, (
-            f"not shown better than the shallowest layers: started {b.started_1} against "
-            f"{b.started_0} of {b.n}, p = {b.started_p:.2g}" if not better else
-            "against all layers, more than 1 point may be lost")
+        verdict = (
+            NOT_DECIDED,
+            (
+                f"not shown better than the shallowest layers: started {b.started_1} against "
+                f"{b.started_0} of {b.n}, p = {b.started_p:.2g}"
+                if not better
+                else "against all layers, more than 1 point may be lost"
+            ),
+        )
     rows = _rows(a, "deepest 30 % - all layers") + _rows(b, "deepest 30 % - shallowest 30 %")
     p_claim = np.maximum(_directed(gains_a, -NOT_WORSE, "greater"), np.fmin(p_more, p_up))
     return _claim("C3", setting, rows, verdict, p_claim, primary=2)
@@ -409,8 +476,13 @@ def claim_4(finals, setting, baseline=PLAIN, treatment=LANGEVIN, contrast=NOISE,
         verdict = HOLDS, span
     else:
         verdict = DOES_NOT if row.gain_high < SMALLEST_GAIN else NOT_DECIDED, span
-    return _claim("C4", f"{setting}, {name}", _rows(row, f"{name} - plain"), verdict,
-                  _directed(gains, 0, "greater"))
+    return _claim(
+        "C4",
+        f"{setting}, {name}",
+        _rows(row, f"{name} - plain"),
+        verdict,
+        _directed(gains, 0, "greater"),
+    )
 
 
 def verdicts(rows):
@@ -447,10 +519,24 @@ def _too_few(row):
 
 
 def _rows(row, arms):
-    return [{"contrast": f"accuracy gain where both started, {arms}", "estimate": row.gain,
-             "low": row.gain_low, "high": row.gain_high, "p": row.gain_p, "n": row.n_both},
-            {"contrast": f"started, {arms}", "estimate": row.started_gain, "low": row.started_low,
-             "high": row.started_high, "p": row.started_p, "n": row.n}]
+    return [
+        {
+            "contrast": f"accuracy gain where both started, {arms}",
+            "estimate": row.gain,
+            "low": row.gain_low,
+            "high": row.gain_high,
+            "p": row.gain_p,
+            "n": row.n_both,
+        },
+        {
+            "contrast": f"started, {arms}",
+            "estimate": row.started_gain,
+            "low": row.started_low,
+            "high": row.started_high,
+            "p": row.started_p,
+            "n": row.n,
+        },
+    ]
 
 
 def _claim(claim, setting, rows, verdict, p_claim, primary=0):
@@ -471,5 +557,7 @@ def _once(frame, columns, place):
     if len(again):
         again = next(group for _, group in again.groupby(columns, dropna=False))
         vary = [c for c in again if c not in OUTCOMES and again[c].nunique(dropna=False) > 1]
-        raise ValueError(f"expected each of {columns} once in {place}, received {len(again)} rows "
-                         f"for seed {again.seed.iloc[0]!r}, differing in {vary}")
+        raise ValueError(
+            f"expected each of {columns} once in {place}, received {len(again)} rows "
+            f"for seed {again.seed.iloc[0]!r}, differing in {vary}"
+        )

@@ -50,7 +50,8 @@ def steps_of_models(table):
         plain = here[(here.noise == NONE) & (here.baseline == "")].iloc[0]
         noisy = {noise: here[here.noise == noise].iloc[0] for noise in (SOME, ALL)}
         product, copy = (
-            top.loc[limits.PRODUCT].operations_a_second, top.loc[limits.COPY].bytes_a_second
+            top.loc[limits.PRODUCT].operations_a_second,
+            top.loc[limits.COPY].bytes_a_second,
         )
         rows.append({
             "model": model,

@@ -16,13 +16,13 @@ from langevin.store import alone
 
 def chosen(given):
     """The executor to use, given or by the environment, as a context; in words; its processes."""
-    address, count = os.environ.get("LANGEVIN_CLUSTER"), worker_count()
+    address = os.environ.get("LANGEVIN_CLUSTER")
     if given is not None:
         return contextlib.nullcontext(given), "as the executor says", 1
     if address:
         return cluster(address), f"the cluster at {address}", 1
-    where = f"{count} process{'es' * (count > 1)}"
-    return (workers(count) if count > 1 else contextlib.nullcontext()), where, count
+    count = worker_count()
+    return processes(count), f"{count} process{'es' * (count > 1)}", count
 
 
 def worker_count():
@@ -31,6 +31,11 @@ def worker_count():
     if not count.isdecimal() or int(count) < 1:
         raise ValueError(f"LANGEVIN_WORKERS must be a whole number >= 1. Received: {count!r}")
     return int(count)
+
+
+def processes(count):
+    """An executor of so many processes as a context; None where this process is to work alone."""
+    return workers(count) if count > 1 else contextlib.nullcontext()
 
 
 @contextlib.contextmanager

@@ -92,8 +92,8 @@ def _recorded(profile, plan):
     """What of a plan can be drawn without training; names what cannot, and what it would take."""
     drawn = {}
     for name, parameters in plan.items():
-        planned = runs.grid(parameters.get("runs", []))
-        if planned and not runs.stored(planned, profiles.store(profile, name)):
+        planned, store = runs.grid(parameters.get("runs", [])), profiles.store(profile, name)
+        if planned and not any(store.load(runs.key_of(run)) for run in planned):
             hours = sweeps.estimate(planned, 1) / 3600
             what = f"none of {len(planned)} runs is recorded"
             print(f"{name}: {what}, about {hours:.1f} hours of one core; left out.")
@@ -137,7 +137,7 @@ def _execute_all(profile, plan):
     """Execute the notebooks, as many at once as processes train; the names of those that failed."""
     count = min(executors.worker_count(), AT_ONCE, len(plan.keys() - TIMED))
     failed = []
-    with executors.workers(count) if count > 1 else contextlib.nullcontext() as pool:
+    with executors.processes(count) as pool:
         for names in ([n for n in plan if n not in TIMED], [n for n in plan if n in TIMED]):
             execute = pool.map if pool else map
             fine = execute(_execute, itertools.repeat(profile), names, [plan[n] for n in names])
@@ -158,16 +158,17 @@ def _execute_alone(folder, name, parameters):
 
     target, part = folder / f"{name}.ipynb", folder / f"{name}.part.ipynb"
     failed = folder / f"{name}.failed.ipynb"
-    said, begun = _Said(name), time.monotonic()
-    said.write("executed now\n")
+    begun = time.monotonic()
+    print(f"{name}: executed now", flush=True)
     try:
-        papermill.execute_notebook(
-            profiles.notebook_path(name), part, parameters, kernel_name="python3",
-            cwd=root() / "notebooks", progress_bar=False,
-            stdout_file=said, stderr_file=said,
-            # The kernel's own warnings are about itself; what the cells say is passed on.
-            extra_arguments=["--Application.log_level=CRITICAL"],
-        )  # fmt: skip
+        with contextlib.closing(_Said(name)) as said:
+            papermill.execute_notebook(
+                profiles.notebook_path(name), part, parameters, kernel_name="python3",
+                cwd=root() / "notebooks", progress_bar=False,
+                stdout_file=said, stderr_file=said,
+                # The kernel's own warnings are about itself; what the cells say is passed on.
+                extra_arguments=["--Application.log_level=CRITICAL"],
+            )  # fmt: skip
     except papermill.PapermillExecutionError as error:
         what = f"{error.ename}: {error.evalue}\nTraceback in {_short(failed)}"
     except nbclient.exceptions.DeadKernelError:
@@ -176,7 +177,7 @@ def _execute_alone(folder, name, parameters):
     else:
         part.replace(target)
         failed.unlink(missing_ok=True)
-        said.write(f"done in {time.monotonic() - begun:.0f} s\n")
+        print(f"{name}: done in {time.monotonic() - begun:.0f} s", flush=True)
         return True
     part.replace(failed)
     print(f"{name} failed: {what}", flush=True)
@@ -195,6 +196,10 @@ class _Said:
 
     def flush(self):
         sys.stdout.flush()
+
+    def close(self):
+        if self.begun:
+            self.write("\n")
 
 
 def _last_lines(path, count=5):

@@ -97,8 +97,16 @@ def citation():
 
 def write():
     """Put all that is computed between its marks in README.md and docs/."""
-    fill({"verdicts": verdicts, "findings": findings, "table": table, "bench": costs.readme,
-          "soak": soak, "citation": citation})
+    fill(
+        {
+            "verdicts": verdicts,
+            "findings": findings,
+            "table": table,
+            "bench": costs.readme,
+            "soak": soak,
+            "citation": citation,
+        }
+    )
 
 
 def fill(made):

@@ -16,24 +16,56 @@ from scipy.stats import binomtest
 from langevin import analysis
 from langevin.analysis import DOES_NOT, HOLDS, LANGEVIN, NOT_DECIDED, PLAIN
 
-ARMS = {"plain": (0.0, "all"), "langevin": (1e-3, "all"), "deepest": (1e-3, "deepest 30 %"),
-        "shallowest": (1e-3, "shallowest 30 %")}
+ARMS = {
+    "plain": (0.0, "all"),
+    "langevin": (1e-3, "all"),
+    "deepest": (1e-3, "deepest 30 %"),
+    "shallowest": (1e-3, "shallowest 30 %"),
+}
 GOOD, CHANCE = (0.2, 0.9), (math.log(10), 0.1)  # final loss and accuracy: started, never started
 
 
 def epochs_of(seed, arm="plain", last=GOOD, depth=3, epochs=4, **other):
     """The epochs of one run: before training at chance, then `last` all along."""
     sigma, layers = ARMS[arm]
-    row = {"key": f"{arm}-{depth}-{seed}", "model": "dense", "depth": depth, "dataset": "mnist",
-           "optimizer": "adam", "sigma": sigma, "langevin_layers": layers, "learning_rate": 1e-3,
-           "initializer": "glorot_uniform", "seed": seed, "epochs": epochs, "classes": 10,
-           "noise_cap": None, "noise_start": 0.0, "noise_stop": 1.0,
-           "noise_bias_correction": True, "epsilon": np.nan,
-           "backend": "jax", "device": "cpu", "data_hash": "a1", "dataset_label": "MNIST",
-           "group_size": 8, "seconds": 1.0, "compile_seconds": 0.0, "diverged": False} | other
-    return [row | {"epoch": i, "loss": loss, "accuracy": accuracy, "val_loss": loss,
-                   "val_accuracy": accuracy}
-            for i, (loss, accuracy) in enumerate([CHANCE] + [last] * epochs)]
+    row = {
+        "key": f"{arm}-{depth}-{seed}",
+        "model": "dense",
+        "depth": depth,
+        "dataset": "mnist",
+        "optimizer": "adam",
+        "sigma": sigma,
+        "langevin_layers": layers,
+        "learning_rate": 1e-3,
+        "initializer": "glorot_uniform",
+        "seed": seed,
+        "epochs": epochs,
+        "classes": 10,
+        "noise_cap": None,
+        "noise_start": 0.0,
+        "noise_stop": 1.0,
+        "noise_bias_correction": True,
+        "epsilon": np.nan,
+        "backend": "jax",
+        "device": "cpu",
+        "data_hash": "a1",
+        "dataset_label": "MNIST",
+        "group_size": 8,
+        "seconds": 1.0,
+        "compile_seconds": 0.0,
+        "diverged": False,
+    } | other
+    return [
+        row
+        | {
+            "epoch": i,
+            "loss": loss,
+            "accuracy": accuracy,
+            "val_loss": loss,
+            "val_accuracy": accuracy,
+        }
+        for i, (loss, accuracy) in enumerate([CHANCE] + [last] * epochs)
+    ]
 
 
 def curve(*args, **kwargs):
@@ -46,22 +78,33 @@ def frame(*curves):
 
 def finals_of(results):
     """Finals of (arm, depth, seed, result); a result is an accuracy, or None: never started."""
-    return analysis.final(pd.DataFrame([row for arm, depth, seed, value in results for row in
-                                        epochs_of(seed, arm, CHANCE if value is None else
-                                                  (0.2, value), depth, epochs=1)]))
+    return analysis.final(
+        pd.DataFrame(
+            [
+                row
+                for arm, depth, seed, value in results
+                for row in epochs_of(
+                    seed, arm, CHANCE if value is None else (0.2, value), depth, epochs=1
+                )
+            ]
+        )
+    )
 
 
 def experiment(*arms, depth=3):
     """Finals of (arm, one result a seed) at one depth."""
-    return finals_of((arm, depth, seed, value)
-                     for arm, values in arms for seed, value in enumerate(values))
+    return finals_of(
+        (arm, depth, seed, value) for arm, values in arms for seed, value in enumerate(values)
+    )
 
 
 def depths(outcome, seeds=8, at=(3, 10, 20, 40)):
     """Finals where outcome(depth, seed) is the result of the plain arm and of Langevin."""
-    return finals_of((arm, depth, seed, outcome(depth, seed)[i])
-                     for depth, seed in itertools.product(at, range(seeds))
-                     for i, arm in enumerate(("plain", "langevin")))
+    return finals_of(
+        (arm, depth, seed, outcome(depth, seed)[i])
+        for depth, seed in itertools.product(at, range(seeds))
+        for i, arm in enumerate(("plain", "langevin"))
+    )
 
 
 def two(plain, langevin, depth=3):
@@ -119,8 +162,10 @@ def test_a_loss_that_is_not_finite_is_divergence_even_unmarked(value, column):
     assert row.diverged and not row.started and math.isnan(row.val_accuracy)
 
 
-@pytest.mark.parametrize("classes, loss, started",
-                         [(10, 1.8, True), (10, 1.9, False), (100, 3.6, True), (100, 3.7, False)])
+@pytest.mark.parametrize(
+    "classes, loss, started",
+    [(10, 1.8, True), (10, 1.9, False), (100, 3.6, True), (100, 3.7, False)],
+)
 def test_started_is_a_training_loss_below_a_share_of_chance(classes, loss, started):
     assert analysis.final(curve(0, last=(loss, 0.5), classes=classes)).started[0] == started
 
@@ -146,8 +191,10 @@ def test_final_refuses_what_it_cannot_read():
 
 
 def test_pairs_are_of_one_seed_and_one_setting():
-    finals = frame(experiment(("plain", [0.8, 0.7, 0.6]), ("langevin", [0.9, 0.75]), depth=3),
-                   experiment(("plain", [0.5]), ("langevin", [0.4, 0.9]), depth=40))
+    finals = frame(
+        experiment(("plain", [0.8, 0.7, 0.6]), ("langevin", [0.9, 0.75]), depth=3),
+        experiment(("plain", [0.5]), ("langevin", [0.4, 0.9]), depth=40),
+    )
     pairs = analysis.pair(finals, PLAIN, LANGEVIN).sort_values(["depth", "seed"])
     assert list(zip(pairs.depth, pairs.seed, strict=True)) == [(3, 0), (3, 1), (40, 0)]
     assert list(pairs.gain) == pytest.approx([0.1, 0.05, -0.1])
@@ -243,8 +290,12 @@ ESTIMATES = ["started_gain", "gain", "log_loss_ratio"]
 
 def columns(row, suffix=""):
     lows = ["started_low", "gain_low", "log_loss_ratio_low"]
-    names = {"": ESTIMATES, "low": lows, "high": [n.replace("low", "high") for n in lows],
-             "p": [n.replace("low", "p") for n in lows]}[suffix]
+    names = {
+        "": ESTIMATES,
+        "low": lows,
+        "high": [n.replace("low", "high") for n in lows],
+        "p": [n.replace("low", "p") for n in lows],
+    }[suffix]
     return row[names].to_numpy(float)
 
 
@@ -270,8 +321,9 @@ def test_laws_of_a_comparison(values, random, constant):
     assert all(same(columns(row, s), columns(shifted, s)) for s in ("", "low", "high"))
 
     slack = 1e-12
-    inside = (columns(row, "low") <= columns(row) + slack) & (columns(row) <=
-                                                              columns(row, "high") + slack)
+    inside = (columns(row, "low") <= columns(row) + slack) & (
+        columns(row) <= columns(row, "high") + slack
+    )
     assert (inside | np.isnan(columns(row))).all()
     p = columns(row, "p")
     assert (np.isnan(p) | ((p > 0) & (p <= 1))).all()
@@ -286,10 +338,13 @@ def test_mcnemar_is_the_exact_binomial_test():
         assert analysis.mcnemar(won, lost) == pytest.approx(expected)
 
 
-@pytest.mark.parametrize("table, low, high", [
-    ((36, 12, 2, 0), 0.0569, 0.3404),  # Newcombe (1998), its table of examples
-    ((1, 1, 7, 12), -0.507, -0.026),  # Fagerland, Lydersen, Laake (2014), Bentur's data
-])
+@pytest.mark.parametrize(
+    "table, low, high",
+    [
+        ((36, 12, 2, 0), 0.0569, 0.3404),  # Newcombe (1998), its table of examples
+        ((1, 1, 7, 12), -0.507, -0.026),  # Fagerland, Lydersen, Laake (2014), Bentur's data
+    ],
+)
 def test_newcombe_published_examples(table, low, high):
     assert analysis.newcombe(*table) == pytest.approx((low, high), abs=10 ** -len(str(low)[3:]) / 2)
 
@@ -302,7 +357,8 @@ def wilson(k, n, z=1.959963984540054):
 def test_newcombe_at_the_edges_is_square_and_add_without_correlation():
     for n in (1, 5, 20):
         assert analysis.newcombe(n, 0, 0, 0) == pytest.approx(
-            [-(1 - wilson(n, n)[0]), 1 - wilson(n, n)[0]])
+            [-(1 - wilson(n, n)[0]), 1 - wilson(n, n)[0]]
+        )
         high, low = 1 - wilson(n, n)[0], wilson(0, n)[1]
         assert analysis.newcombe(0, n, 0, 0) == pytest.approx([1 - math.hypot(high, low), 1])
     assert all(math.isnan(v) for v in analysis.newcombe(0, 0, 0, 0))
@@ -346,13 +402,18 @@ def test_the_least_number_of_pairs_is_where_the_range_covers_95_percent():
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.lists(st.integers(-5, 5), min_size=1, max_size=7),
-       st.sampled_from(["two-sided", "greater", "less"]))
+@given(
+    st.lists(st.integers(-5, 5), min_size=1, max_size=7),
+    st.sampled_from(["two-sided", "greater", "less"]),
+)
 def test_sign_flip_counts_the_patterns(values, alternative):
     x = np.array(values) / 7
     sums = [np.dot(signs, values) for signs in itertools.product([1, -1], repeat=len(x))]
-    extreme = {"two-sided": lambda s: abs(s) >= abs(sum(values)),
-               "greater": lambda s: s >= sum(values), "less": lambda s: s <= sum(values)}
+    extreme = {
+        "two-sided": lambda s: abs(s) >= abs(sum(values)),
+        "greater": lambda s: s >= sum(values),
+        "less": lambda s: s <= sum(values),
+    }
     expected = np.mean([extreme[alternative](s) for s in sums])
     assert analysis.sign_flip(x, alternative=alternative) == pytest.approx(expected)
 
@@ -377,8 +438,10 @@ def test_sampled_flips_agree_with_all_and_never_give_zero(monkeypatch):
 @pytest.mark.parametrize("alternative", ["two-sided", "greater"])
 def test_sign_flip_rejects_a_true_null_at_its_level(alternative):
     repetitions, random = 2000, np.random.default_rng(7)
-    p = [analysis.sign_flip(random.standard_t(3, size=8), alternative=alternative)
-         for _ in range(repetitions)]
+    p = [
+        analysis.sign_flip(random.standard_t(3, size=8), alternative=alternative)
+        for _ in range(repetitions)
+    ]
     exact = math.floor(0.05 * 256) / 256 if alternative == "greater" else 12 / 256
     assert within(np.mean(np.array(p) <= 0.05), exact, repetitions)
 
@@ -406,9 +469,15 @@ def depth_pairs(gain, at=(3.0, 10.0, 20.0, 40.0)):
     """Pairs of `gain`, seeds by depths; NaN: the treatment did not start."""
     seeds, number = gain.shape
     values = gain.ravel()
-    return pd.DataFrame({"seed": np.repeat(np.arange(seeds), number),
-                         "depth": np.tile(at[:number], seeds), "started_0": True,
-                         "started_1": ~np.isnan(values), "gain": values})
+    return pd.DataFrame(
+        {
+            "seed": np.repeat(np.arange(seeds), number),
+            "depth": np.tile(at[:number], seeds),
+            "started_0": True,
+            "started_1": ~np.isnan(values),
+            "gain": values,
+        }
+    )
 
 
 def test_the_slope_is_least_squares_on_complete_seeds():
@@ -438,8 +507,9 @@ def test_laws_of_the_slope():
     shuffled = analysis.slope(pairs.sample(frac=1, random_state=2))
     pd.testing.assert_frame_equal(rows, shuffled)
     one, other = rows.iloc[1], turned.iloc[1]
-    assert [one.slope, one.low, one.p] == pytest.approx([-other.slope, -other.high,
-                                                         other.p_negative])
+    assert [one.slope, one.low, one.p] == pytest.approx(
+        [-other.slope, -other.high, other.p_negative]
+    )
     moved = analysis.slope(depth_pairs(gain + 3)).iloc[1]
     assert [one.slope, one.low, one.p] == pytest.approx([moved.slope, moved.low, moved.p])
 
@@ -461,7 +531,8 @@ def test_the_slope_errs_at_its_level_also_where_deep_networks_scatter_more(sprea
     percent, which is what resampling eight seeds costs."""
     repetitions, random = 300, np.random.default_rng(11)
     draws = random.normal(size=(repetitions, 8, 4)) * spread + random.normal(
-        size=(repetitions, 8, 1))
+        size=(repetitions, 8, 1)
+    )
     rows = pd.DataFrame([analysis._slope(depth_pairs(gain), "gain", 400) for gain in draws])
     assert within((rows.p <= 0.05).mean(), 12 / 256, repetitions)
     covered = ((rows.low <= 0) & (rows.high >= 0)).mean()
@@ -478,25 +549,40 @@ ABOVE = [0.9 + d for d in np.linspace(0.01, 0.03, 10)]
 BELOW = [0.9 - d for d in np.linspace(0.015, 0.03, 10)]
 
 
-@pytest.mark.parametrize("plain, langevin, verdict, reason", [
-    (FLAT, NEAR, HOLDS, "inside"),
-    (FLAT, FLAT, HOLDS, "inside"),
-    (FLAT, ABOVE, DOES_NOT, "outside"),
-    (FLAT, BELOW, DOES_NOT, "outside"),
-    (FLAT, WIDE, NOT_DECIDED, "crosses"),
-    (FLAT[:5], FLAT[:5], NOT_DECIDED, "5 of 5 pairs"),
-    (NEVER, FLAT, DOES_NOT, "0 and 10 of 10"),
-    (NEVER, NEVER, NOT_DECIDED, "0 of 10 pairs"),
-    ([None] * 5 + [0.9] * 5, FLAT, NOT_DECIDED, "5 of 10 pairs"),  # McNemar p = .0625
-    ([None] * 6 + [0.9] * 14, [0.9] * 20, DOES_NOT, "starts differ"),  # though the gain is nil
-])
+@pytest.mark.parametrize(
+    "plain, langevin, verdict, reason",
+    [
+        (FLAT, NEAR, HOLDS, "inside"),
+        (FLAT, FLAT, HOLDS, "inside"),
+        (FLAT, ABOVE, DOES_NOT, "outside"),
+        (FLAT, BELOW, DOES_NOT, "outside"),
+        (FLAT, WIDE, NOT_DECIDED, "crosses"),
+        (FLAT[:5], FLAT[:5], NOT_DECIDED, "5 of 5 pairs"),
+        (NEVER, FLAT, DOES_NOT, "0 and 10 of 10"),
+        (NEVER, NEVER, NOT_DECIDED, "0 of 10 pairs"),
+        ([None] * 5 + [0.9] * 5, FLAT, NOT_DECIDED, "5 of 10 pairs"),  # McNemar p = .0625
+        ([None] * 6 + [0.9] * 14, [0.9] * 20, DOES_NOT, "starts differ"),  # though the gain is nil
+    ],
+)
 def test_claim_1(plain, langevin, verdict, reason):
     deep = two([0.5] * len(plain), [0.9] * len(plain), depth=40)  # no part of this claim
     rows = analysis.claim_1(frame(two(plain, langevin), deep), "published")
     row = primary(rows)
     assert row.verdict == verdict and reason in row.reason
-    assert list(rows.columns) == ["claim", "setting", "contrast", "estimate", "low", "high", "p",
-                                  "n", "primary", "p_claim", "verdict", "reason"]
+    assert list(rows.columns) == [
+        "claim",
+        "setting",
+        "contrast",
+        "estimate",
+        "low",
+        "high",
+        "p",
+        "n",
+        "primary",
+        "p_claim",
+        "verdict",
+        "reason",
+    ]
     assert "starts differ" in row.reason or (row.p_claim < 0.05) == (verdict == HOLDS)
 
 
@@ -504,16 +590,19 @@ def growing(depth, seed):
     return 0.9, 0.9 + 0.002 * depth + 0.001 * (seed % 3)
 
 
-@pytest.mark.parametrize("outcome, verdict, reason", [
-    (growing, HOLDS, "slope of gain"),
-    (lambda d, s: (None if d == 40 else 0.9, 0.9), HOLDS, "slope of started"),
-    (lambda d, s: growing(d, s)[::-1], DOES_NOT, "negative slope of gain"),
-    (lambda d, s: (0.9, 0.9 + 1e-4 * (s % 3)), DOES_NOT, "at most"),
-    (lambda d, s: (0.9, 0.9 + 1e-3 * d * (-1) ** s), NOT_DECIDED, "no slope"),
-    # more start, but those that do gain less and less: the outcomes disagree
-    (lambda d, s: (None if d == 40 else 0.9, 0.9 - 0.002 * d), NOT_DECIDED, "not both"),
-    (lambda d, s: (None, None), NOT_DECIDED, "not both"),
-])
+@pytest.mark.parametrize(
+    "outcome, verdict, reason",
+    [
+        (growing, HOLDS, "slope of gain"),
+        (lambda d, s: (None if d == 40 else 0.9, 0.9), HOLDS, "slope of started"),
+        (lambda d, s: growing(d, s)[::-1], DOES_NOT, "negative slope of gain"),
+        (lambda d, s: (0.9, 0.9 + 1e-4 * (s % 3)), DOES_NOT, "at most"),
+        (lambda d, s: (0.9, 0.9 + 1e-3 * d * (-1) ** s), NOT_DECIDED, "no slope"),
+        # more start, but those that do gain less and less: the outcomes disagree
+        (lambda d, s: (None if d == 40 else 0.9, 0.9 - 0.002 * d), NOT_DECIDED, "not both"),
+        (lambda d, s: (None, None), NOT_DECIDED, "not both"),
+    ],
+)
 def test_claim_2(outcome, verdict, reason):
     rows = analysis.claim_2(depths(outcome), "published")
     assert primary(rows).verdict == verdict and reason in primary(rows).reason
@@ -527,23 +616,31 @@ def test_claim_2_needs_six_seeds():
     assert primary(analysis.claim_2(flat, "quick")).verdict == NOT_DECIDED
 
 
-@pytest.mark.parametrize("everywhere, deepest, shallowest, verdict, reason", [
-    (FLAT, NEAR, BELOW, HOLDS, "better than the shallowest"),
-    (FLAT, NEAR, NEVER, HOLDS, "better than the shallowest"),
-    (FLAT, BELOW, NEVER, DOES_NOT, "worse than all"),
-    (FLAT, NEVER, NEVER, DOES_NOT, "worse than all"),
-    (BELOW, BELOW, FLAT, DOES_NOT, "worse than the shallowest"),
-    (NEVER, NEVER, FLAT, DOES_NOT, "worse than the shallowest"),
-    (FLAT, NEAR, NEAR, DOES_NOT, "at most"),
-    (FLAT, NEAR, [None] + NEAR[1:], NOT_DECIDED, "not shown better"),
-    (FLAT, WIDE, BELOW, NOT_DECIDED, "may be lost"),
-    (NEVER, NEVER, NEVER, NOT_DECIDED, "0 of 10 pairs"),
-    (NEVER, FLAT, NEVER, NOT_DECIDED, "0 of 10 pairs"),
-    (FLAT[:5] + NEVER[:5], FLAT, NEVER, NOT_DECIDED, "5 of 10 pairs"),
-])
+@pytest.mark.parametrize(
+    "everywhere, deepest, shallowest, verdict, reason",
+    [
+        (FLAT, NEAR, BELOW, HOLDS, "better than the shallowest"),
+        (FLAT, NEAR, NEVER, HOLDS, "better than the shallowest"),
+        (FLAT, BELOW, NEVER, DOES_NOT, "worse than all"),
+        (FLAT, NEVER, NEVER, DOES_NOT, "worse than all"),
+        (BELOW, BELOW, FLAT, DOES_NOT, "worse than the shallowest"),
+        (NEVER, NEVER, FLAT, DOES_NOT, "worse than the shallowest"),
+        (FLAT, NEAR, NEAR, DOES_NOT, "at most"),
+        (FLAT, NEAR, [None] + NEAR[1:], NOT_DECIDED, "not shown better"),
+        (FLAT, WIDE, BELOW, NOT_DECIDED, "may be lost"),
+        (NEVER, NEVER, NEVER, NOT_DECIDED, "0 of 10 pairs"),
+        (NEVER, FLAT, NEVER, NOT_DECIDED, "0 of 10 pairs"),
+        (FLAT[:5] + NEVER[:5], FLAT, NEVER, NOT_DECIDED, "5 of 10 pairs"),
+    ],
+)
 def test_claim_3(everywhere, deepest, shallowest, verdict, reason):
-    finals = experiment(("langevin", everywhere), ("deepest", deepest), ("shallowest", shallowest),
-                        ("plain", FLAT), depth=40)
+    finals = experiment(
+        ("langevin", everywhere),
+        ("deepest", deepest),
+        ("shallowest", shallowest),
+        ("plain", FLAT),
+        depth=40,
+    )
     rows = analysis.claim_3(finals, "published")
     assert primary(rows).verdict == verdict and reason in primary(rows).reason
     assert len(rows) == 4 and "shallowest" in primary(rows).contrast
@@ -555,17 +652,25 @@ def test_claim_3(everywhere, deepest, shallowest, verdict, reason):
 def test_claim_3_outcomes_that_disagree_decide_nothing():
     """Seven more start with the deepest layers, and the seven that start in both are worse."""
     shallowest = [None] * 7 + [0.95] * 7
-    finals = experiment(("langevin", [0.9] * 14), ("deepest", [0.9] * 14),
-                        ("shallowest", shallowest))
+    finals = experiment(
+        ("langevin", [0.9] * 14), ("deepest", [0.9] * 14), ("shallowest", shallowest)
+    )
     row = primary(analysis.claim_3(finals, "published"))
     assert row.verdict == NOT_DECIDED and "opposite" in row.reason
 
 
-@pytest.mark.parametrize("plain, langevin, verdict", [
-    (FLAT, ABOVE, HOLDS), (FLAT, NEAR, DOES_NOT), (FLAT, BELOW, DOES_NOT),
-    (FLAT, WIDE, NOT_DECIDED), (NEVER, FLAT, NOT_DECIDED), (FLAT[:5], ABOVE[:5], NOT_DECIDED),
-    ([0.9], [], NOT_DECIDED),
-])
+@pytest.mark.parametrize(
+    "plain, langevin, verdict",
+    [
+        (FLAT, ABOVE, HOLDS),
+        (FLAT, NEAR, DOES_NOT),
+        (FLAT, BELOW, DOES_NOT),
+        (FLAT, WIDE, NOT_DECIDED),
+        (NEVER, FLAT, NOT_DECIDED),
+        (FLAT[:5], ABOVE[:5], NOT_DECIDED),
+        ([0.9], [], NOT_DECIDED),
+    ],
+)
 def test_claim_4(plain, langevin, verdict):
     rows = analysis.claim_4(two(plain, langevin), "resnet")
     assert primary(rows).verdict == verdict
@@ -592,15 +697,24 @@ def test_holm_is_over_the_primary_contrasts_and_can_undo_a_claim():
 
 def test_each_arm_has_its_own_best_learning_rate_by_the_training_loss_alone():
     def runs_of(arm, rate, losses, accuracy):
-        return [curve(seed, arm, (loss, accuracy), learning_rate=rate, key=f"{arm}{rate}{seed}")
-                for seed, loss in enumerate(losses)]
+        return [
+            curve(seed, arm, (loss, accuracy), learning_rate=rate, key=f"{arm}{rate}{seed}")
+            for seed, loss in enumerate(losses)
+        ]
 
-    finals = analysis.final(frame(
-        *runs_of("plain", 1e-3, [0.3, 0.3, 9.0], 0.8), *runs_of("plain", 1e-4, [0.4] * 3, 0.9),
-        *runs_of("langevin", 1e-3, [0.3] * 3, 0.9), *runs_of("langevin", 1e-4, [0.1] * 3, 0.7)))
+    finals = analysis.final(
+        frame(
+            *runs_of("plain", 1e-3, [0.3, 0.3, 9.0], 0.8),
+            *runs_of("plain", 1e-4, [0.4] * 3, 0.9),
+            *runs_of("langevin", 1e-3, [0.3] * 3, 0.9),
+            *runs_of("langevin", 1e-4, [0.1] * 3, 0.7),
+        )
+    )
     best = analysis.at_best_rate(finals, [1e-3, 1e-4])
     assert best.groupby("sigma").learning_rate.unique().map(list).to_dict() == {
-        0.0: [1e-3], 1e-3: [1e-4]}  # the median, whatever the test accuracy says
+        0.0: [1e-3],
+        1e-3: [1e-4],
+    }  # the median, whatever the test accuracy says
     assert len(best) == 6
     dead = finals.assign(loss=np.nan)
     assert set(analysis.at_best_rate(dead, [1e-3, 1e-4]).learning_rate) == {1e-4}  # the lowest

@@ -274,9 +274,7 @@ def test_noise_differs_between_the_steps_of_our_timed_epoch(setting):
 def test_noise_differs_between_the_steps_of_the_timed_fit(setting):
     # One batch an epoch: the order of the images, which is not ours to set, is of no matter.
     whole = dataclasses.replace(setting, batch_size=len(setting.dataset.x_train))
-    noisy, plain = (
-        timed.Fit(variant("epoch", FIT, "sgd", kind), whole) for kind in (ALL, NONE)
-    )
+    noisy, plain = (timed.Fit(variant("epoch", FIT, "sgd", kind), whole) for kind in (ALL, NONE))
     moved = []
     for _ in range(2):
         assert noisy() > 0 and plain() > 0

@@ -14,7 +14,7 @@ def test_a_model_an_optimizer_and_a_figure_are_added_as_documented(checkout, env
     for language, code in BLOCK.findall((checkout / "docs" / "extend.md").read_text()):
         if place := AT_THE_END.match(code):
             with (checkout / place[1]).open("a") as file:
-                file.write(f"\n\n{code[place.end():]}")
+                file.write(f"\n\n{code[place.end() :]}")
             done["append"] += 1
             continue
         command = ["python", "-c", code]
