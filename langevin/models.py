@@ -11,10 +11,11 @@ import random
 import threading
 
 import keras
-from keras import Input, Model, initializers, layers, ops
+from keras import Input, Model, initializers, layers
 from keras.src.random import seed_generator
 
 from langevin import remedies
+from langevin.layers import BatchNormalization, Highway
 
 START_IMAGES = 512  # the first training images, that a remedy's start may look at
 GROWTH = 5  # channels that each convolution of a DenseNet adds
@@ -45,65 +46,6 @@ def highway(shape, classes, run):
     for number in range(1, run.depth + 1):
         x = Highway(run.initializer, name=f"highway_{number}")(x)
     return _output(inputs, x, classes, run)
-
-
-@keras.saving.register_keras_serializable("langevin")
-class Highway(layers.Layer):
-    """y = T relu(W x + b) + (1 - T) x with the gate T = sigmoid(V x + c).
-
-    W is `kernel`, b `bias`, V `transform_kernel`, c `transform_bias`: for Layer Langevin one layer.
-    c starts at -3, so that the layer first carries x on: T is near .05.
-
-    Args:
-        kernel_initializer: name of a Keras initializer, for W and V.
-
-    Source: Srivastava, Greff and Schmidhuber, "Training very deep networks", NeurIPS 2015.
-    """
-
-    def __init__(self, kernel_initializer="glorot_uniform", **kwargs):
-        super().__init__(**kwargs)
-        self.kernel_initializer = kernel_initializer
-
-    def build(self, input_shape):
-        width = input_shape[-1]
-        self.kernel = self._square("kernel", width)
-        self.bias = self.add_weight((width,), "zeros", name="bias")
-        self.transform_kernel = self._square("transform_kernel", width)
-        carry = initializers.Constant(-3.0)
-        self.transform_bias = self.add_weight((width,), carry, name="transform_bias")
-
-    def _square(self, name, width):
-        # An initializer of its own: the same one draws the same numbers again.
-        initializer = initializers.get(self.kernel_initializer)
-        return self.add_weight((width, width), initializer, name=name)
-
-    def call(self, inputs):
-        new = ops.relu(ops.matmul(inputs, self.kernel) + self.bias)
-        gate = ops.sigmoid(ops.matmul(inputs, self.transform_kernel) + self.transform_bias)
-        return gate * new + (1 - gate) * inputs
-
-    def get_config(self):
-        return {**super().get_config(), "kernel_initializer": self.kernel_initializer}
-
-
-@keras.saving.register_keras_serializable("langevin")
-class BatchNormalization(layers.BatchNormalization):
-    """Keras's, of images; on TensorFlow trained by one operation instead of a dozen, each of which
-    goes through memory: a step of a ResNet on a CPU takes 0.6 of the time."""
-
-    def call(self, inputs, training=None, mask=None):
-        if not (training and self.trainable) or keras.backend.backend() != "tensorflow":
-            return super().call(inputs, training=training, mask=mask)
-        import tensorflow as tf
-
-        outputs, mean, variance = tf.compat.v1.nn.fused_batch_norm(
-            inputs, self.gamma.value, self.beta.value, epsilon=self.epsilon
-        )
-        count = ops.cast(ops.size(inputs) / inputs.shape[-1], "float32")
-        variance *= (count - 1) / count  # as Keras has it, over count
-        for average, new in ((self.moving_mean, mean), (self.moving_variance, variance)):
-            average.assign(average * self.momentum + new * (1 - self.momentum))
-        return outputs
 
 
 def resnet(shape, classes, run, shortcuts=True):

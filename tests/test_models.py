@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from langevin import models, placement, runs
+from langevin.layers import Highway
 from langevin.runs import Run
 
 MNIST, CIFAR_10, CIFAR_100 = ((28, 28, 1), 10), ((32, 32, 3), 10), ((32, 32, 3), 100)
@@ -209,7 +210,7 @@ def test_the_initializer_is_the_runs_in_every_kernel(name, initializer):
 
 
 def test_a_highway_layer_is_its_formula_and_survives_saving(tmp_path):
-    layer = models.Highway(name="highway")
+    layer = Highway(name="highway")
     model = keras.Sequential([keras.Input((3,)), layer])
     w, b, v, c = (np.array(x) for x in layer.get_weights())
     assert (b == 0).all() and (c == -3).all() and not np.array_equal(w, v)

@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 from langevin import models
+from langevin.layers import BatchNormalization
 from langevin.runs import Run
 
 RUNS = {
@@ -37,15 +38,17 @@ def test_every_variable_has_a_finite_gradient_that_is_not_zero(name):
         assert np.abs(values).max() > 1e-8, variable.path
 
 
-def test_batch_normalization_is_keras_up_to_rounding():
+@pytest.mark.parametrize("shape", [(7, 6, 5, 3), (3, 8, 6, 3), (7, 6, 5, 4)])
+def test_batch_normalization_is_keras_up_to_rounding(shape):
     """Outputs, all gradients and the averages, in training and after it."""
     random, found = np.random.default_rng(0), []
-    x, weights = random.normal(0.3, 2.0, (7, 6, 5, 3)), random.normal(size=(7, 6, 5, 3))
+    x, weights = random.normal(0.3, 2.0, shape), random.normal(size=shape)
+    gamma, beta = random.normal(size=(2, shape[-1]))
     x, weights = tf.constant(x, tf.float32), tf.constant(weights, tf.float32)
-    for make in (models.BatchNormalization, keras.layers.BatchNormalization):
+    for make in (BatchNormalization, keras.layers.BatchNormalization):
         layer = make(epsilon=0.1, momentum=0.7)
         layer.build(x.shape)
-        layer.gamma.assign([0.5, -1.0, 2.0]), layer.beta.assign([0.1, 0.2, 0.3])
+        layer.gamma.assign(gamma), layer.beta.assign(beta)
         with tf.GradientTape() as tape:
             tape.watch(x)
             trained = layer(x, training=True)
