@@ -6,7 +6,8 @@ import os
 import signal
 import sys
 
-from langevin import executors, profiles, runs, sweeps
+from langevin import executors, profiles, runs, sweeps, training
+from langevin.remedies import learning
 
 
 def main(arguments=None):
@@ -61,12 +62,14 @@ def _count(text):
 
 
 def _studies(options):
-    """Each notebook's name, runs and store."""
+    """Each notebook's name, what it plans, runs or learnings, and its store."""
     for notebook in profiles.notebooks(options.profile, options.only):
-        planned = profiles.planned(options.profile, notebook)
-        if options.seeds is not None:
-            planned = [run for run in planned if run.seed < options.seeds]
-        yield notebook, planned, profiles.store(options.profile, notebook)
+        for parameter in profiles.BLOCKS:
+            planned = profiles.planned(options.profile, notebook, parameter)
+            if options.seeds is not None:
+                planned = [run for run in planned if run.seed < options.seeds]
+            if planned:
+                yield notebook, planned, profiles.store(options.profile, notebook)
 
 
 def list_runs(options):
@@ -81,7 +84,8 @@ def train(options):
         elsewhere = os.environ.get("LANGEVIN_CLUSTER")
         own = contextlib.nullcontext() if elsewhere else executors.workers(options.workers)
         with own as pool:
-            sweeps.sweep(planned, store, executor=pool)
+            train_all = sweeps.sweep if isinstance(planned[0], runs.Run) else learning.learn
+            train_all(planned, store, executor=pool)
 
 
 def show(options):
@@ -89,10 +93,12 @@ def show(options):
         found = runs.stored(planned, store)
         print(f"{notebook}: {len(found)} of {len(planned)} runs stored")
         if found:
-            frame = runs.frame(found.values())
-            frame = frame.drop(columns=["kernel_sd", "seconds", "compile_seconds"])
+            kind = runs if isinstance(planned[0], runs.Run) else learning
+            frame = kind.frame(found.values())
+            hidden = [*training.BY_LAYER, "seconds", "compile_seconds"]
+            frame = frame.drop(columns=hidden, errors="ignore")
             last = frame[frame.groupby("key").epoch.transform("max") == frame.epoch]
-            varied = [name for name in last if last[name].nunique() > 1 or name == "val_accuracy"]
+            varied = [name for name in last if last[name].nunique() > 1 or name in training.METRICS]
             print(last[varied].to_string(index=False))
 
 

@@ -11,6 +11,8 @@ import numpy as np
 import pandas as pd
 from scipy.stats import binom, norm, t
 
+from langevin.remedies import probes
+
 STARTED = 0.8  # a run started if its final training loss is below this times ln(classes)
 LEVEL, ALPHA = 0.95, 0.05  # of every interval; of every test
 SMALLEST_GAIN = 0.003  # the smallest accuracy gain of interest; +- this is "no difference" in C1
@@ -22,7 +24,7 @@ RESAMPLES, SEED = 9999, 2212_14718
 
 METRICS = ["loss", "accuracy", "val_loss", "val_accuracy"]
 OUTCOMES = [*METRICS, "diverged", "started"]
-BY_EPOCH = [*METRICS, "epoch", "seconds", "compile_seconds", "diverged", "kernel_sd"]
+BY_EPOCH = [*METRICS, "epoch", "seconds", "compile_seconds", "diverged", "kernel_sd", *probes.NAMES]
 PROVENANCE = ["backend", "device", "data_hash", "dataset_label"]  # must agree within a pair
 EXECUTION = ["key", "group_size"]  # may differ within a pair
 DESCRIPTIVE = ["learned"]  # an outcome that decides nothing

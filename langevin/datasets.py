@@ -100,7 +100,8 @@ def load(name):
 
 
 def subset(dataset, n):
-    """Keep at most the first `n` training images, and the whole test set.
+    """Keep at most the first `n` training images, and of the test set the same share, but of it
+    never less than 1,000 images, if it has them.
 
     A set with no more than `n` training images comes back as it is, so that settings made for
     CIFAR-10 also run on digits. The label tells of the cut.
@@ -110,16 +111,20 @@ def subset(dataset, n):
 
     Example:
         >>> subset(load("digits"), 1000).label
-        "scikit-learn's digits, first 1,000 images"
+        "scikit-learn's digits, first 1,000 images, tested on 360"
     """
     _expect(n >= 1, f"{dataset.name}: n", "1 or more training images", n)
-    if n >= len(dataset.x_train):
+    images, tested = len(dataset.x_train), len(dataset.x_test)
+    if n >= images:
         return dataset
+    tested = min(tested, max(1_000, tested * n // images))
     return dataclasses.replace(
         dataset,
         x_train=dataset.x_train[:n],
         y_train=dataset.y_train[:n],
-        label=f"{dataset.label}, first {n:,} images",
+        x_test=dataset.x_test[:tested],
+        y_test=dataset.y_test[:tested],
+        label=f"{dataset.label}, first {n:,} images, tested on {tested:,}",
     )
 
 

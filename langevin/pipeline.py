@@ -12,6 +12,7 @@ import nbformat
 
 from langevin import executors, profiles, runs, sweeps
 from langevin.checks import check_known, is_number, received
+from langevin.remedies import learning
 from langevin.store import alone, root
 
 # It measures time: nothing is executed beside it.
@@ -75,8 +76,10 @@ def _parameters(profile, name, train):
     given = dict(profiles.parameters(profile)[name])
     path = profiles.notebook_path(name)
     expected = papermill.inspect_notebook(path)
-    if "runs" in given:
-        given["runs"] = profiles.available(profile, given["runs"])
+    for parameter, kind in profiles.BLOCKS.items():
+        if parameter in given:
+            given[parameter] = profiles.available(profile, given[parameter])
+            runs.grid(given[parameter], kind)
     own = {"profile": profile, "train": train}
     given |= {parameter: value for parameter, value in own.items() if parameter in expected}
     check_known(given, sorted(expected), f"{profile}.yaml: {path.name}")
@@ -92,11 +95,15 @@ def _recorded(profile, plan):
     """What of a plan can be drawn without training; names what cannot, and what it would take."""
     drawn = {}
     for name, parameters in plan.items():
-        planned, store = runs.grid(parameters.get("runs", [])), profiles.store(profile, name)
-        if planned and not any(store.load(runs.key_of(run)) for run in planned):
+        store, planned = profiles.store(profile, name), runs.grid(parameters.get("runs", []))
+        others = runs.grid(parameters.get("learnings", []), learning.Learning)
+        if (planned or others) and not any(
+            store.load(runs.key_of(run)) for run in (*planned, *others)
+        ):
             hours = sweeps.estimate(planned, 1) / 3600
-            what = f"none of {len(planned)} runs is recorded"
-            print(f"{name}: {what}, about {hours:.1f} hours of one core; left out.")
+            what = f"none of {len(planned or others)} runs is recorded"
+            what += f", about {hours:.1f} hours of one core" * bool(planned)
+            print(f"{name}: {what}; left out.")
         else:
             drawn[name] = parameters
     return drawn
@@ -113,6 +120,9 @@ def _train(profile, plan):
     for store, needed in studies.values():
         if needed:
             sweeps.sweep(needed, store)
+    for name, parameters in plan.items():
+        if blocks := parameters.get("learnings"):
+            learning.learn(runs.grid(blocks, learning.Learning), profiles.store(profile, name))
 
 
 def _check_like(where, value, default):

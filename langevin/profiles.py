@@ -10,10 +10,13 @@ import yaml
 
 from langevin import datasets
 from langevin.checks import check_known
-from langevin.runs import grid
+from langevin.remedies.learning import Learning
+from langevin.runs import Run, grid
 from langevin.store import Store, root
 
 NAMES = ("smoke", "quick", "paper")
+# The parameters of notebooks that hold blocks of settings, and of what.
+BLOCKS = {"runs": Run, "learnings": Learning}
 
 
 def parameters(profile):
@@ -47,9 +50,9 @@ def notebooks(profile, only=None):
     return [name for name in there if not only or name in only]
 
 
-def planned(profile, notebook):
-    """The runs of a notebook in a profile."""
-    return grid(parameters(profile)[notebook].get("runs", []))
+def planned(profile, notebook, parameter="runs"):
+    """The runs of a notebook in a profile, or its `learnings`; none where it has none."""
+    return grid(parameters(profile)[notebook].get(parameter, []), BLOCKS[parameter])
 
 
 def store(profile, notebook):
@@ -110,6 +113,7 @@ def available(profile, blocks):
         except datasets.DataUnavailable as error:
             print(f"{error}\n*** scikit-learn's digits instead: these are not the paper's data ***")
             fallback = {"dataset": "digits", "batch_size": 64, "train_size": None}
-            fallback["validation"] = False  # too few images to split
+            if "validation" in block:
+                fallback["validation"] = False  # too few images to split
             blocks[place] = {**block, **fallback}
     return blocks

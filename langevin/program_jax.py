@@ -155,6 +155,16 @@ class Program:
             for i in range(self.size)
         ]
 
+    def visit(self):
+        """Have `model` hold the present weights of one run after the other."""
+        weights, others, _ = self.changing
+        for i in range(self.size):
+            values = [*self._pieces(weights[i]), *(value[i] for value in others)]
+            variables = self.model.trainable_variables + self.model.non_trainable_variables
+            for variable, value in zip(variables, values, strict=True):
+                variable.assign(value)
+            yield
+
     def state(self):
         """Copies of all that training changes, in an order that `restore` takes."""
         return [np.asarray(value) for value in jax.tree.leaves(self.changing)]

@@ -86,6 +86,12 @@ class Program:
         kernel_sd = [float(f"{sd:.4g}") for sd in numbers.pop("kernel_sd")]
         return [{**{k: float(v) for k, v in numbers.items()}, "kernel_sd": kernel_sd}]
 
+    def visit(self):
+        """Have `model` hold the run's present weights."""
+        for variable, value in zip(self.model.trainable_variables, self._values(), strict=True):
+            variable.assign(value)
+        yield
+
     def state(self):
         """Copies of all that training changes, in an order that `restore` takes."""
         return [v.numpy() for v in self._variables()]

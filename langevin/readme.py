@@ -49,12 +49,13 @@ def table():
 
 def _recorded(notebook):
     """How many of a notebook's runs are recorded, the hours they took, and what is missing."""
-    planned, store = profiles.planned("paper", notebook), profiles.store("paper", notebook)
-    if not planned:
+    planned = profiles.planned("paper", notebook)
+    learnings = profiles.planned("paper", notebook, "learnings")
+    if not planned and not learnings:
         return "–"
-    found = runs.stored(planned, store)
+    found = runs.stored([*planned, *learnings], profiles.store("paper", notebook))
     hours = sum(sum(record["history"]["seconds"]) for record in found.values()) / 3600
-    text = f"{len(found)} of {len(planned)} runs, {hours:.1f} hours"
+    text = f"{len(found)} of {len(planned or learnings)} runs, {hours:.1f} hours"
     if missing := [run for run in planned if run not in found]:
         text += f"; missing: {_about(missing, 1, 3600, 'hours')}"
     return text

@@ -42,7 +42,7 @@ def show_table(table):
 def columns(frame):
     """The frame's columns that a csv behind a figure needs: the runs' keys, what varies, where."""
     always = {"key", "epoch", "seed", *training.METRICS, "dataset_label"}
-    drop = {"kernel_sd", "seconds", "compile_seconds", "data_hash"}
+    drop = {*training.BY_LAYER, "seconds", "compile_seconds", "data_hash"}
     varied = [c for c in frame if c not in drop and (c in always or frame[c].nunique() > 1)]
     return frame[varied]
 

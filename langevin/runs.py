@@ -17,7 +17,7 @@ import keras
 import pandas as pd
 
 from langevin import datasets, models, optimizers, placement, remedies, schedules, training
-from langevin.checks import check_known, is_number, received
+from langevin.checks import check_known, check_settings, count, number, one_of, received, setting
 from langevin.store import digest
 
 # Raised by hand when the same settings come to mean another computation.
@@ -31,19 +31,6 @@ INITIALIZERS = tuple(
 )  # fmt: skip
 
 
-def _setting(default, kinds, expected, holds=lambda value: True):
-    """A field of `Run` with its default, its types, and its range in words and as a test."""
-    return dataclasses.field(default=default, metadata={"check": (kinds, expected, holds)})
-
-
-def _one_of(default, names):
-    return _setting(default, str, f"one of {', '.join(names)}", lambda value: value in names)
-
-
-def _number(default, expected, holds):
-    return _setting(default, (int, float), f"a number {expected}", holds)
-
-
 def _layers(value):
     """Of a fraction its range, of a list that it names layers; the names themselves come later."""
     if isinstance(value, (list, tuple)):
@@ -53,12 +40,6 @@ def _layers(value):
 
 def _blocks(value):
     return len(value) == 3 and all(type(count) is int and count >= 1 for count in value)
-
-
-def _count(default, optional=False):
-    kinds = (int, type(None)) if optional else int
-    text = "a whole number >= 1" + (" or null" if optional else "")
-    return _setting(default, kinds, text, lambda value: value is None or value >= 1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,7 +54,8 @@ class Run:
         blocks: of resnet, vgg and densenet, three whole numbers; None for the author's 6, 6, 6.
         filters: of their first convolution; None for the author's 8, in a densenet 16.
         dataset: "mnist", "cifar10", "cifar100", "digits" or a path ending in .npz.
-        train_size: how many of the first training images to use; None for all.
+        train_size: how many of the first training images to use, and of the test images the same
+            share, or 1,000; None for all.
         validation: measure on the last 10,000 training images, and train on the others, instead
             of the test set: for choosing hyper-parameters.
         augment: move and flip the training images; see `langevin.augmentation`.
@@ -91,6 +73,8 @@ class Run:
         initializer: name of a Keras initializer, for every kernel.
         epochs, batch_size, seed: whole numbers.
         remedy: None, or for "dense" and "conv-dense" a name of `langevin.remedies.BY_NAME`.
+        probe: after every epoch measure also signals, gradients, kernels and curvature; see
+            `langevin.remedies.probes`.
 
     Raises:
         ValueError: a setting of another type or out of its range, named with what was expected.
@@ -98,64 +82,57 @@ class Run:
     >>> run = langevin.Run(model="dense", depth=30, sigma=1e-3, langevin_layers=0.3, seed=0)
     """
 
-    model: str = _one_of("dense", tuple(models.BUILDERS))
-    depth: int = _count(3)
-    blocks: tuple | None = _setting(
+    model: str = one_of("dense", tuple(models.BUILDERS))
+    depth: int = count(3)
+    blocks: tuple | None = setting(
         None, (list, tuple, type(None)), "a list of three whole numbers >= 1 or null",
         lambda value: value is None or _blocks(value),
     )  # fmt: skip
-    filters: int | None = _count(None, optional=True)
-    dataset: str = _setting(
+    filters: int | None = count(None, optional=True)
+    dataset: str = setting(
         "mnist", str, f"one of {', '.join(NAMED_DATA)} or a path ending in .npz",
         lambda value: value in NAMED_DATA or value.endswith(".npz"),
     )  # fmt: skip
-    train_size: int | None = _count(None, optional=True)
-    validation: bool = _setting(False, bool, "true or false")
-    augment: bool = _setting(False, bool, "true or false")
-    optimizer: str = _one_of("adam", tuple(optimizers.BY_NAME))
-    variant: str = _one_of("paper", optimizers.VARIANTS)
-    epsilon: float | None = _setting(
+    train_size: int | None = count(None, optional=True)
+    validation: bool = setting(False, bool, "true or false")
+    augment: bool = setting(False, bool, "true or false")
+    optimizer: str = one_of("adam", tuple(optimizers.BY_NAME))
+    variant: str = one_of("paper", optimizers.VARIANTS)
+    epsilon: float | None = setting(
         None, (int, float, type(None)), "a number > 0 or null", lambda v: v is None or v > 0
     )
-    learning_rate: float = _number(1e-3, "> 0", lambda value: value > 0)
-    sigma: float = _number(0.0, ">= 0", lambda value: value >= 0)
-    langevin_layers: float | str | tuple | None = _setting(
+    learning_rate: float = number(1e-3, "> 0", lambda value: value > 0)
+    sigma: float = number(0.0, ">= 0", lambda value: value >= 0)
+    langevin_layers: float | str | tuple | None = setting(
         None, (int, float, str, list, tuple, type(None)),
         "null, a fraction in (0, 1], a list of layer numbers or names, or 'shallowest 30 %'",
         _layers,
     )  # fmt: skip
-    noise_cap: float | None = _setting(
+    noise_cap: float | None = setting(
         None, (int, float, type(None)), "a number > 0 or null", lambda v: v is None or v > 0
     )
-    noise_start: float = _number(0.0, "in [0, 1]", lambda value: 0 <= value <= 1)
-    noise_stop: float = _number(1.0, "in [0, 1]", lambda value: 0 <= value <= 1)
-    noise_bias_correction: bool = _setting(True, bool, "true or false")
-    schedule: str = _one_of("drop", schedules.NAMES)
-    initializer: str = _one_of("glorot_uniform", INITIALIZERS)
-    epochs: int = _count(20)
-    batch_size: int = _count(512)
-    seed: int = _setting(
+    noise_start: float = number(0.0, "in [0, 1]", lambda value: 0 <= value <= 1)
+    noise_stop: float = number(1.0, "in [0, 1]", lambda value: 0 <= value <= 1)
+    noise_bias_correction: bool = setting(True, bool, "true or false")
+    schedule: str = one_of("drop", schedules.NAMES)
+    initializer: str = one_of("glorot_uniform", INITIALIZERS)
+    epochs: int = count(20)
+    batch_size: int = count(512)
+    seed: int = setting(
         0, int, "a whole number in [0, 2**31)", lambda value: 0 <= value < 2**31
     )  # fmt: skip
-    remedy: str | None = _setting(
+    remedy: str | None = setting(
         None, (str, type(None)), f"null or one of {', '.join(remedies.BY_NAME)}",
         lambda value: value is None or value in remedies.BY_NAME,
     )  # fmt: skip
+    probe: bool = setting(False, bool, "true or false")
 
     def __new__(cls, *values, **settings):
         check_known(settings, [field.name for field in dataclasses.fields(cls)], "A run")
         return super().__new__(cls)
 
     def __post_init__(self):
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            kinds, expected, holds = field.metadata["check"]
-            fits = isinstance(value, kinds)
-            if fits and kinds is not bool and isinstance(value, (int, float)):
-                fits = is_number(value)
-            if not fits or not holds(value):
-                came = received(value, number="number" in expected)
-                raise ValueError(f"`{field.name}` must be {expected}. {came}")
+        check_settings(self)
         if self.noise_start >= self.noise_stop:
             raise ValueError(
                 "`noise_start` must be below `noise_stop`. "
@@ -218,7 +195,7 @@ class Run:
         same = dataclasses.replace(
             self, seed=0, epochs=1, initializer="glorot_uniform", learning_rate=1.0,
             schedule="constant", sigma=float(self.sigma > 0), noise_start=0.0, noise_stop=1.0,
-            noise_bias_correction=True,
+            noise_bias_correction=True, probe=False,
         )  # fmt: skip
         if keras.backend.backend() == "jax":  # there the noise's place is data, or that it is none
             same = dataclasses.replace(same, sigma=1.0, langevin_layers=None)
@@ -234,8 +211,8 @@ class Run:
         return layers if isinstance(layers, str) else ", ".join(map(str, layers))
 
 
-def grid(blocks):
-    """Runs from a profile's blocks.
+def grid(blocks, kind=Run):
+    """Runs from a profile's blocks, or settings of another `kind` of dataclass.
 
     A block maps settings to a value or to a list of values, and stands for all combinations;
     `seeds: n` is short for the seeds 0 to n - 1; a list of layers is written as a list in a list.
@@ -251,27 +228,28 @@ def grid(blocks):
             f"Received: {blocks!r}"
         )
     runs = {}
-    for axes in map(_axes, blocks):
+    for block in blocks:
+        axes = _axes(block, kind)
         values = [value if isinstance(value, list) else [value] for value in axes.values()]
         for combination in itertools.product(*values):
-            runs[Run(**dict(zip(axes, combination)))] = None
+            runs[kind(**dict(zip(axes, combination)))] = None
     return list(runs)
 
 
-def _axes(block):
+def _axes(block, kind):
     """A block's settings and their values, `seeds` spelled out."""
     axes = dict(block)
-    check_known(axes, [*(field.name for field in dataclasses.fields(Run)), "seeds"], "A run")
+    check_known(axes, [*(field.name for field in dataclasses.fields(kind)), "seeds"], "A run")
     if empty := [name for name, values in axes.items() if values == []]:
         raise ValueError(f"`{empty[0]}` must be a value or a list of some. Received: []")
     if "seeds" in axes:
-        count = axes.pop("seeds")
-        if type(count) is not int or not 1 <= count <= 10_000 or "seed" in axes:
+        seeds = axes.pop("seeds")
+        if type(seeds) is not int or not 1 <= seeds <= 10_000 or "seed" in axes:
             raise ValueError(
                 "`seeds` must be a whole number in [1, 10000], and stand in the place of `seed`. "
-                + received(count, True)
+                + received(seeds, True)
             )
-        axes["seed"] = list(range(count))
+        axes["seed"] = list(range(seeds))
     return axes
 
 
@@ -305,6 +283,7 @@ def data_facts(name):
         return f"{name} is not at hand", datasets.LABELS[name]
 
 
+@functools.singledispatch
 def key_of(run):
     """The name under which a run is stored: a hash of all that its numbers follow from.
 
@@ -386,7 +365,8 @@ def frame(records):
         same = ("key", "backend", "device", "dataset_label", "data_hash", "classes", "group_size")
         facts |= {name: record[name] for name in same}
         history = pd.DataFrame(record["history"])
-        history["kernel_sd"] = [tuple(sds) for sds in history["kernel_sd"]]
+        for name in history.columns.intersection(training.BY_LAYER):
+            history[name] = history[name].map(tuple)
         parts.append(pd.DataFrame([facts] * len(history)).join(history))
     return pd.concat(parts, ignore_index=True)
 

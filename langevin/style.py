@@ -59,9 +59,7 @@ def finish(figure, title, frame, axes=()):
     one = frame.iloc[0]
     settings = ["dataset", "model", "depth", "optimizer", "initializer", "learning_rate"]
     settings += ["variant", "epsilon", *analysis.NOISE]
-    seeds = frame.groupby(settings, dropna=False).seed.nunique()
-    seeds = " to ".join(map(str, sorted({seeds.min(), seeds.max()})))
-    seeds += " seed" if seeds == "1" else " seeds"
+    seeds = seeds_of(frame, settings)
     data = " and ".join(frame.dataset_label.unique())
     seen = f"{data}, {seeds}, {one.epochs} epochs; {one.backend} on {one.device}"
     figure.suptitle(title, x=0.01, ha="left", fontsize=13, fontweight="bold")
@@ -70,6 +68,13 @@ def finish(figure, title, frame, axes=()):
         title=seen, alignment="left",
     )  # fmt: skip
     legend.get_title().set(color=GREY, fontsize=9)
+
+
+def seeds_of(frame, settings):
+    """How many seeds a setting has, in words."""
+    seeds = frame.groupby(settings, dropna=False).seed.nunique()
+    text = " to ".join(map(str, sorted({seeds.min(), seeds.max()})))
+    return text + (" seed" if text == "1" else " seeds")
 
 
 def values(frame, setting):

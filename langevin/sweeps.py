@@ -159,7 +159,8 @@ def _operations(run):
     """Multiplications and additions of an epoch, with its measuring."""
     if run.dataset in SIZES:  # known without the data
         images, tested, (*sides, channels), classes = SIZES[run.dataset]
-        images = min(images, run.train_size or images)
+        part = min(images, run.train_size or images)
+        images, tested = part, max(1_000, tested * part // images)
         shape = (*(max(side, models.LEAST_SIDE.get(run.model, 1)) for side in sides), channels)
     else:
         data = dataset_of(run)

@@ -18,10 +18,13 @@ import keras
 import numpy as np
 
 from langevin import augmentation, models, placement, remedies, schedules
+from langevin.remedies import probes
 from langevin.store import set_aside, whole
 
 CHECKPOINT_SECONDS = 60.0
 METRICS = ("loss", "accuracy", "val_loss", "val_accuracy")
+# What is measured of each layer: a tuple an epoch.
+BY_LAYER = ("kernel_sd", *probes.BY_LAYER)
 # Images a forward pass while measuring: bounds the memory of convolutional models.
 MEASURED_AT_ONCE = 2_000
 # Keras's default of Adam, which no run changes.
@@ -41,8 +44,9 @@ def fit(runs, dataset, checkpoint=None, progress=None):
 
     Returns: for each run a list of one dict an epoch, epoch 0 before training: loss and accuracy
         (on the first training images, `measured_images`), val_loss, val_accuracy, kernel_sd (a
-        number a layer), seconds and compile_seconds (the group's, shared out among its runs),
-        diverged.  A run stops where it diverges: a loss that is not finite or above 10 ln(classes).
+        number a layer), what `Run.probe` asks for, seconds and compile_seconds (the group's, shared
+        out among its runs), diverged.  A run stops where it diverges: a loss that is not finite or
+        above 10 ln(classes).
     """
     first, images = runs[0], len(dataset.x_train)
     check(first, dataset)
@@ -61,7 +65,7 @@ def fit(runs, dataset, checkpoint=None, progress=None):
     if not histories:
         program.start(group)
         histories = [[] for _ in runs]
-        _note(histories, 0, program, dataset, 0.0, compile_seconds)
+        _note(histories, 0, program, first, 0.0, compile_seconds)
     saved = time.monotonic()
     for epoch in range(len(max(histories, key=len)), first.epochs + 1):
         if all(history[-1]["diverged"] for history in histories):
@@ -70,7 +74,7 @@ def fit(runs, dataset, checkpoint=None, progress=None):
         orders = np.stack([order(run.seed, epoch, images) for run in group])
         now = slice((epoch - 1) * steps, epoch * steps)
         program.epoch(orders, rates[:, now], sigmas[:, now], moves=_moves(group, epoch, images))
-        _note(histories, epoch, program, dataset, begun)
+        _note(histories, epoch, program, first, begun)
         if progress:
             progress()
         if checkpoint and time.monotonic() - saved > CHECKPOINT_SECONDS:
@@ -173,9 +177,20 @@ def _program(run, dataset, size):
     return backend().Program(run, dataset, size)
 
 
-def _note(histories, epoch, program, dataset, begun, compile_seconds=0.0):
+@functools.lru_cache(maxsize=1)
+def _probe(program):
+    """What `Run.probe` asks for, of the first training images."""
+    data = program.dataset
+    x = data.x_train[: probes.IMAGES].astype("float32") / 255
+    return probes.Probe(program.model, x, data.y_train[: probes.IMAGES])
+
+
+def _note(histories, epoch, program, run, begun, compile_seconds=0.0):
     """Add an epoch's row to the history of every run that has not diverged."""
-    limit, measured = 10 * math.log(dataset.classes), program.measure()
+    limit, measured = 10 * math.log(program.dataset.classes), program.measure()
+    if run.probe:
+        for numbers, _ in zip(measured, program.visit()):
+            numbers |= _probe(program)()
     seconds = time.perf_counter() - begun if begun else 0.0
     for history, numbers in zip(histories, measured):
         if history and history[-1]["diverged"]:

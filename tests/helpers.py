@@ -7,6 +7,7 @@ Kolmogorov-Smirnov p-value must exceed 5.7e-7, the two-sided tail beyond five.
 
 import functools
 import itertools
+import math
 import os
 import pathlib
 import subprocess
@@ -326,3 +327,24 @@ def assert_equal(one, other):
     """To the bit."""
     for a, b in zip(one, other, strict=True):
         np.testing.assert_array_equal(a, b, strict=True)
+
+
+# What settings may be, restated apart from the code.
+MOST = sys.float_info.max
+
+
+def number(value, low=-math.inf, high=math.inf):
+    real = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return real and low <= value <= high and abs(value) <= MOST
+
+
+def positive(value):
+    return number(value) and value > 0
+
+
+def whole(value, low=1, high=math.inf):
+    return type(value) is int and low <= value <= high and abs(value) <= MOST
+
+
+def or_none(check):
+    return lambda value: value is None or check(value)

@@ -439,7 +439,8 @@ def test_parts_partition_the_training_images(n, first, last):
     part = subset(whole, first)
     np.testing.assert_array_equal(part.x_train, whole.x_train[:first])
     np.testing.assert_array_equal(part.y_train, whole.y_train[:first])
-    assert part.x_test is whole.x_test and part.y_test is whole.y_test
+    np.testing.assert_array_equal(part.x_test, whole.x_test)  # fewer than 1,000
+    np.testing.assert_array_equal(part.y_test, whole.y_test)
     assert (part.hash == whole.hash) == (part is whole) == (first >= n)
     if last < n:
         split = validation_split(whole, last)
@@ -456,9 +457,17 @@ def test_parts_partition_the_training_images(n, first, last):
 
 def test_the_label_tells_of_a_cut(digits):
     part = subset(digits, 1_000)
-    assert part.label == "scikit-learn's digits, first 1,000 images"
+    assert part.label == "scikit-learn's digits, first 1,000 images, tested on 360"
     assert validation_split(part, 200).label == f"{part.label}, last 200 for validation"
     assert subset(digits, 10_000) is digits
+
+
+@pytest.mark.parametrize("n, tested", [(1, 1_000), (2_000, 1_000), (3_000, 1_200), (5_000, 2_000)])
+def test_the_test_set_is_cut_in_proportion_to_a_thousand_at_least(n, tested):
+    whole = dataset(made(n=5_000, test=2_000))
+    part = subset(whole, n)
+    assert len(part.x_train) == n and len(part.x_test) == len(part.y_test) == tested
+    np.testing.assert_array_equal(part.x_test, whole.x_test[:tested])
 
 
 @pytest.mark.parametrize("n", [-1, 0])

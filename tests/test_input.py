@@ -5,13 +5,11 @@ What is valid is restated here, apart from the code: anything else must be refus
 
 import dataclasses
 import json
-import math
-import sys
 
 import numpy as np
 import pytest
 import yaml
-from helpers import ANYTHING
+from helpers import ANYTHING, MOST, number, or_none, positive, whole
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -19,20 +17,6 @@ from langevin import datasets, pipeline, profiles
 from langevin.runs import Run, grid
 
 many = settings(max_examples=200)
-MOST = sys.float_info.max
-
-
-def number(value, low=-math.inf, high=math.inf):
-    real = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return real and low <= value <= high and abs(value) <= MOST
-
-
-def positive(value):
-    return number(value) and value > 0
-
-
-def whole(value, low=1, high=math.inf):
-    return type(value) is int and low <= value <= high and abs(value) <= MOST
 
 
 def shallowest(value):
@@ -44,10 +28,6 @@ def placed(value):
     if isinstance(value, (list, tuple)):
         return len(value) > 0 and all(type(item) in (int, str) for item in value)
     return value is None or (number(value, 0, 1) and value > 0) or shallowest(value)
-
-
-def or_none(check):
-    return lambda value: value is None or check(value)
 
 
 VALID = {
@@ -77,6 +57,7 @@ VALID = {
     "batch_size": whole,
     "seed": lambda v: whole(v, 0, 2**31 - 1),
     "remedy": lambda v: v is None or v == "dropout",
+    "probe": lambda v: type(v) is bool,
 }
 WORDS = ["vgg", "digits", "a.npz", "rmsprop", "keras", "inverse", "he_normal", "dropout", "1e-3"]
 NEAR = st.one_of(

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from langevin import datasets, profiles, runs, tuning
+from langevin.remedies import learning
 from langevin.store import root
 
 NOTEBOOKS = {path.stem for path in (root() / "notebooks").glob("*.ipynb")}
@@ -61,7 +62,11 @@ def test_what_was_tuned_is_what_the_paper_profile_uses():
 def test_recorded_runs_are_found_by_their_settings():
     folder = root() / "figures" / "paper" / "runs"
     for path in sorted(folder.glob("*/*.json"))[::20]:
-        assert runs.key_of(runs.Run(**json.loads(path.read_text())["run"])) == path.stem
+        record = json.loads(path.read_text())
+        if "run" in record:
+            assert runs.key_of(runs.Run(**record["run"])) == path.stem
+        else:
+            assert learning.key_of(learning.Learning(**record["learning"])) == path.stem
 
 
 def test_only_paper_runs_are_recorded():

@@ -56,7 +56,7 @@ def test_hessian_of_a_model_is_that_of_differences_of_its_gradient():
     h = 1e-2
     differences = [gradient(flat + h * e) - gradient(flat - h * e) for e in np.eye(len(flat))]
     exact = np.linalg.eigvalsh(np.array(differences) / (2 * h))
-    found = spectrum.hessian_ritz_values(model, x, y, steps=len(flat))
+    found = spectrum.hessian_ritz_values(model, loss, steps=len(flat))
     np.testing.assert_allclose(found[[0, -1]], exact[[0, -1]], rtol=0.01, atol=1e-3)
 
 
@@ -72,26 +72,58 @@ def test_heavy_ball_falls_at_the_rate_of_the_spectrums_condition():
     assert rate == pytest.approx((np.sqrt(100) - 1) / (np.sqrt(100) + 1), abs=0.01)
 
 
+def volume(kernel):
+    return np.exp(probes.log_weight_volume(kernel))
+
+
 def test_weight_volume_is_1_without_correlation_and_0_for_a_repeated_unit():
     kernel = np.asarray(diversity.Decorrelated(1)((60, 20)))
-    assert probes.weight_volume(kernel) == pytest.approx(1, abs=1e-5)
+    assert volume(kernel) == pytest.approx(1, abs=1e-5)
     assert probes.neuron_correlation(kernel) == pytest.approx(0, abs=1e-5)
-    assert probes.weight_volume(np.hstack([kernel, kernel[:, :1]])) == pytest.approx(0, abs=1e-5)
+    assert volume(np.hstack([kernel, kernel[:, :1]])) == pytest.approx(0, abs=1e-5)
+
+
+def test_weight_volume_of_as_many_units_as_inputs_is_the_square_of_their_determinant():
+    """Of units of length 1 spanning a parallelepiped."""
+    kernel = GENERATOR.standard_normal((5, 5))
+    sides = np.linalg.norm(kernel, axis=0)
+    exact = (np.linalg.det(kernel) / sides.prod()) ** 2
+    assert volume(kernel) == pytest.approx(exact, rel=1e-6)
 
 
 def test_weight_volume_and_correlation_of_two_units_follow_from_their_correlation():
     kernel = GENERATOR.standard_normal((60, 2))
+    kernel -= kernel.mean(axis=0)
     r = np.corrcoef(kernel.T)[0, 1]
-    assert probes.weight_volume(kernel * [5, 0.1]) == pytest.approx(1 - r**2, rel=1e-6)
+    assert volume(kernel * [5, 0.1]) == pytest.approx(1 - r**2, rel=1e-6)
     assert probes.neuron_correlation(kernel.astype("float32")) == pytest.approx(abs(r), rel=1e-4)
 
 
 def test_signal_variances_are_of_each_layers_output_and_kernels_gradient():
     model, x, y = small_model()
-    (first, forward, _), (last, _, backward) = probes.signal_variances(model, x, y)
+    loss = spectrum.loss_of(model, x, y)
+    (first, forward, _), (last, _, backward) = probes.signal_variances(model, x, loss)
     assert (first, last) == ("hidden", "output")
     hidden = np.asarray(model.get_layer("hidden")(x), "float64")
     assert forward == pytest.approx(hidden.var(), rel=1e-4)
     logits = np.asarray(model(x), "float64")
     errors = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True) - np.eye(2)[y]
     assert backward == pytest.approx((hidden.T @ errors / len(x)).var(), rel=1e-3)
+
+
+def test_a_probe_follows_the_weights_and_finds_the_hessians_greatest_eigenvalue():
+    model, x, y = small_model()
+    probe = probes.Probe(model, x, y)
+    before = probe()
+    greatest = spectrum.hessian_ritz_values(model, probe.loss, steps=1000)[-1]
+    assert before["sharpness"] == pytest.approx(greatest, rel=1e-3)
+    assert [len(before[name]) for name in probes.BY_LAYER] == [2, 2, 2, 2]
+    hidden = model.get_layer("hidden").kernel
+    hidden.assign(hidden * 2)
+    after = probe()
+    for name in ("output_variance", "gradient_variance", "sharpness"):
+        assert after[name] != before[name]
+    for name in ("neuron_correlation", "log_weight_volume"):  # of directions alone
+        assert after[name] == before[name]
+    hidden.assign(hidden * np.nan)
+    assert np.isnan(probe()["sharpness"])

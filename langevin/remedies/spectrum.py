@@ -65,9 +65,9 @@ def lanczos(product, size, steps, seed=0):
         basis.append(moved / length)
 
 
-def hessian_ritz_values(model, x, y, steps=20, seed=0):
-    """Lanczos on the Hessian matrix of a model's cross-entropy on images / 255 and labels."""
-    values, loss = values_of(model), loss_of(model, x, y)
+def hessian_ritz_values(model, loss, steps=20, seed=0):
+    """Lanczos on the Hessian matrix of a model's `loss_of` some images."""
+    values = values_of(model)
     shapes = [value.shape for value in values]
     cuts = np.cumsum([math.prod(shape) for shape in shapes])
 
@@ -95,10 +95,11 @@ def values_of(model):
 
 
 def loss_of(model, x, y):
-    """The cross-entropy of a model's logits as a function of its trainable weights."""
-    state = [ops.convert_to_tensor(v) for v in model.non_trainable_variables]
+    """The cross-entropy of a model's logits, on images / 255 and labels, as a function of its
+    trainable weights."""
 
     def loss(values):
+        state = [ops.convert_to_tensor(v) for v in model.non_trainable_variables]
         logits, _ = model.stateless_call(values, state, x)
         losses = keras.losses.sparse_categorical_crossentropy(y, logits, from_logits=True)
         return ops.mean(losses)

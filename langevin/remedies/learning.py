@@ -1,0 +1,207 @@
+"""Learnings of Helmholtz machines: what one is, and many of them, stored.
+
+What `langevin.Run` and `sweep` are to classifiers: there are no labels here, the score is the
+likelihood of images that were not learned.
+"""
+
+import dataclasses
+import functools
+import itertools
+import json
+import os
+import time
+
+import keras
+import numpy as np
+import pandas as pd
+from tqdm import auto, std
+
+from langevin import datasets, executors
+from langevin.checks import check_settings, count, number, one_of, setting
+from langevin.optimizers import LAdam
+from langevin.remedies.helmholtz import RULES, Helmholtz, gradients
+from langevin.runs import NAMED_DATA, data_facts, device, key_of, stored
+from langevin.store import digest
+from langevin.training import order
+
+SCHEMA = 1
+SCORED, SCORE_SAMPLES = 500, 50  # images of each set at most, samples for each
+
+
+@dataclasses.dataclass(frozen=True)
+class Learning:
+    """One learning of a Helmholtz machine with L-Adam, by its settings: JSON values only.
+
+    Args:
+        rule: "wake-sleep", "reweighted" or "natural"; see `langevin.remedies.helmholtz`.
+        sigma: of L-Adam; 0 is Adam.
+        depth, units: hidden layers, and units of each.
+        dataset: "mnist" or another's name; colours are averaged.
+        side: images are averaged down to about so many pixels a side, then binarized at one half.
+        train_size: how many of the first training images; None for all.
+        samples: of the hidden states, an image; wake-sleep takes one.
+        learning_rate, batch_size, epochs, seed: as ever; both rates are constant.
+
+    Raises:
+        ValueError: a setting of another type or out of its range, named with what was expected.
+    """
+
+    rule: str = one_of("reweighted", RULES)
+    sigma: float = number(0.0, ">= 0", lambda value: value >= 0)
+    depth: int = count(2)
+    units: int = count(50)
+    dataset: str = one_of("mnist", NAMED_DATA)
+    side: int = count(14)
+    train_size: int | None = count(None, optional=True)
+    samples: int = count(5)
+    learning_rate: float = number(1e-3, "> 0", lambda value: value > 0)
+    batch_size: int = count(100)
+    epochs: int = count(10)
+    seed: int = setting(0, int, "a whole number in [0, 2**31)", lambda v: 0 <= v < 2**31)
+
+    __post_init__ = check_settings
+
+    def arm(self):
+        """What it is in the comparison."""
+        if self.sigma:
+            return f"Langevin {self.rule}"
+        return "natural reweighted" if self.rule == "natural" else self.rule
+
+
+@functools.lru_cache(maxsize=2)
+def images_of(dataset, side):
+    """Training and test images as rows of 0 and 1, and the data set they come from."""
+    data = datasets.load(dataset)
+    found = []
+    for images in (data.x_train, data.x_test):
+        factor = max(1, images.shape[1] // side)
+        many, height, width = (images.shape[0], *(s // factor for s in images.shape[1:3]))
+        cut = images[:, : height * factor, : width * factor].mean(axis=3)
+        shrunk = cut.reshape(many, height, factor, width, factor).mean(axis=(2, 4))
+        found.append((shrunk > 127.5).astype("float32").reshape(many, -1))
+    return *found, data
+
+
+def train(learning):
+    """Learn, and score before and after every epoch.
+
+    Returns: a list of dicts with epoch, log_likelihood (nats, the mean over the first test images
+        of its lower bound by samples), val_log_likelihood (of the last training images, which are
+        not learned) and seconds.
+    """
+    images, tested, _ = images_of(learning.dataset, learning.side)
+    scored = min(SCORED, len(images) // 5)
+    kept, images = images[-scored:], images[:-scored][: learning.train_size]
+    if learning.batch_size > len(images):
+        raise ValueError(
+            f"`batch_size` must not exceed the {len(images)} training images. "
+            f"Received: {learning.batch_size}"
+        )
+    sizes = (images.shape[1], *[learning.units] * learning.depth)
+    machine = Helmholtz(sizes, learning.seed)
+    optimizer = LAdam(learning.learning_rate, sigma=learning.sigma, seed=learning.seed)
+    optimizer.build(machine.variables)
+
+    def step(x):
+        found = gradients(machine, x, learning.rule, learning.samples)
+        optimizer.apply(found, machine.variables)
+
+    compiled = _compiled(step, [*machine.variables, *optimizer.variables, machine.seeds.state])
+    rows, batches = [], len(images) // learning.batch_size
+    for epoch in range(learning.epochs + 1):
+        begun = time.perf_counter()
+        places = order(learning.seed, epoch, len(images))
+        for batch in np.split(places[: batches * learning.batch_size], batches) if epoch else ():
+            compiled(images[batch])
+        seconds = time.perf_counter() - begun
+        scores = [_score(machine, part) for part in (tested[:scored], kept)]
+        names = ("log_likelihood", "val_log_likelihood")
+        rows.append({"epoch": epoch, **dict(zip(names, scores)), "seconds": seconds})
+    return rows
+
+
+def _score(machine, images):
+    parts = [machine.log_likelihood(part, SCORE_SAMPLES) for part in np.array_split(images, 10)]
+    return float(np.concatenate([keras.ops.convert_to_numpy(part) for part in parts]).mean())
+
+
+def _compiled(step, variables):
+    """A step that changes these variables, compiled by the backend."""
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        return tf.function(step)
+    import jax
+
+    @jax.jit
+    def pure(values, x):
+        with keras.StatelessScope(state_mapping=zip(variables, values)) as scope:
+            step(x)
+        found = [scope.get_current_value(variable) for variable in variables]
+        return [value if new is None else new for value, new in zip(values, found)]
+
+    def run(x):
+        for variable, value in zip(variables, pure([v.value for v in variables], x)):
+            variable.assign(value)
+
+    return run
+
+
+@key_of.register
+def _(learning: Learning):
+    data = data_facts(learning.dataset)[0]
+    facts = ["helmholtz", SCHEMA, dataclasses.asdict(learning), keras.backend.backend(), data]
+    return digest(json.dumps(facts, sort_keys=True))
+
+
+def learn(learnings, store, executor=None, train=True):
+    """Each learning once: stored ones are read, missing ones trained, if `train`, and stored.
+
+    Args and what it says: as `langevin.sweep`.
+
+    Returns: a tidy frame, one row an epoch: the settings, `arm`, log_likelihood,
+        val_log_likelihood, seconds, backend, device, key.
+    """
+    found = stored(learnings, store)
+    missing = [one for one in learnings if one not in found]
+    given, where, _ = executors.chosen(executor)
+    print(
+        f"{len(learnings)} learnings: {len(missing)} {'to train' if train else 'missing'}. "
+        f"Backend {keras.backend.backend()}, device {device()}, {where}.", flush=True,
+    )  # fmt: skip
+    if missing and train:
+        tqdm = std.tqdm if "LANGEVIN_TERMINAL" in os.environ else auto.tqdm
+        with given as pool:
+            done = (pool.map if pool else map)(_keep, missing, itertools.repeat(store))
+            list(tqdm(done, total=len(missing), unit="learning"))
+        found = stored(learnings, store)
+    if not found:
+        raise ValueError("None of these is stored, and train=False: there is nothing to show.")
+    return frame(found.values())
+
+
+def _keep(learning, store):
+    """Train a learning and store it, unless another process did so meanwhile."""
+    key = key_of(learning)
+    with store.lock(key):
+        if store.load(key) is None:
+            data = images_of(learning.dataset, learning.side)[2]
+            rows = train(learning)
+            store.save({
+                "key": key, "learning": dataclasses.asdict(learning),
+                "backend": keras.backend.backend(), "device": device(),
+                "versions": {"keras": keras.__version__},
+                "data_hash": data.hash, "dataset_label": data.label,
+                "history": {name: [row[name] for row in rows] for name in rows[0]},
+            })  # fmt: skip
+
+
+def frame(records):
+    """Records as one tidy frame, one row an epoch, every setting a column."""
+    parts = []
+    for record in records:
+        facts = {name: record[name] for name in ("key", "backend", "device", "dataset_label")}
+        facts |= record["learning"] | {"arm": Learning(**record["learning"]).arm()}
+        history = pd.DataFrame(record["history"])
+        parts.append(pd.DataFrame([facts] * len(history)).join(history))
+    return pd.concat(parts, ignore_index=True)

@@ -1,0 +1,90 @@
+"""The figure and the sentences of `helmholtz`: likelihood against depth."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+from langevin import analysis
+from langevin.style import COLORS, GREY, seeds_of
+
+ARMS = {
+    "wake-sleep": GREY,
+    "reweighted": "#56B4E9",
+    "natural reweighted": "#E69F00",
+    "Langevin reweighted": COLORS["adam"],
+}
+
+
+def at_best(frame):
+    """The last row of each learning, of every arm and depth those at the learning rate and sigma
+    with the greatest median log-likelihood, over seeds, of training images not learned."""
+    finals = frame[frame.epoch == frame.epochs]
+    rates = ["learning_rate", "sigma"]
+    medians = finals.groupby(["arm", "depth", *rates], as_index=False).val_log_likelihood.median()
+    best = medians.loc[medians.groupby(["arm", "depth"]).val_log_likelihood.idxmax()]
+    return finals.merge(best[["arm", "depth", *rates]])
+
+
+def gains(finals, baseline="reweighted"):
+    """Each arm's gain in log-likelihood over the baseline, paired by depth and seed."""
+    base = finals[finals.arm == baseline][["depth", "seed", "log_likelihood", "key"]]
+    pairs = finals[finals.arm != baseline].merge(base, on=["depth", "seed"], suffixes=("_1", "_0"))
+    return pairs.assign(gain=pairs.log_likelihood_1 - pairs.log_likelihood_0)
+
+
+def figure(finals, title):
+    """Log-likelihood against depth, and each arm's paired gain over reweighted wake-sleep: points
+    are seeds, lines medians, bars intervals of 95 % (from 6 pairs on)."""
+    drawn, (left, right) = plt.subplots(1, 2, figsize=(10, 4.2))
+    depths = sorted(finals.depth.unique())
+    shifts = np.linspace(-0.2, 0.2, len(ARMS))
+    for axes, data, value in (
+        (left, finals, "log_likelihood"),
+        (right, gains(finals), "gain"),
+    ):
+        for shift, (arm, color) in zip(shifts, ARMS.items()):
+            if len(mine := data[data.arm == arm]):
+                _arm(axes, mine, value, depths, shift, color, arm)
+        axes.set(xticks=range(len(depths)), xticklabels=depths, xlabel="hidden layers")
+    left.set_ylabel("log-likelihood of a test image (nats)")
+    right.set_ylabel("gain over reweighted wake-sleep\n(nats, pairs of one seed)")
+    right.axhline(0, color="black", lw=0.8)
+    one, seeds = finals.iloc[0], seeds_of(finals, ["arm", "depth"])
+    drawn.suptitle(title, x=0.01, ha="left", fontsize=13, fontweight="bold")
+    handles, labels = left.get_legend_handles_labels()
+    legend = drawn.legend(
+        handles, labels, loc="outside lower left", ncols=len(labels), alignment="left",
+        title=f"{one.dataset_label}, {one.side} pixels a side at most, binarized, {seeds}, "
+        f"{one.epochs} epochs; {one.backend} on {one.device}",
+    )  # fmt: skip
+    legend.get_title().set(color=GREY, fontsize=9)
+    return drawn
+
+
+def _arm(axes, data, value, depths, shift, color, label):
+    medians = []
+    for place, depth in enumerate(depths):
+        values = data[data.depth == depth][value]
+        spread = 0.04 * np.linspace(-1, 1, len(values)) if len(values) > 1 else 0
+        axes.plot(place + shift + spread, values, "o", color=color, ms=4, alpha=0.5)
+        medians.append(values.median())
+        if value == "gain" and len(values) >= analysis.LEAST_PAIRS:
+            low, high = analysis.median_interval(values)
+            axes.vlines(place + shift, low, high, color=color, lw=5, alpha=0.3)
+    axes.plot(np.arange(len(depths)) + shift, medians, "-", color=color, label=label)
+
+
+def told(finals):
+    """Each arm's median score and gain at each depth, as Markdown."""
+    lines, pairs = [], gains(finals)
+    for depth, here in finals.groupby("depth"):
+        said = []
+        for arm in ARMS:
+            if (mine := here[here.arm == arm]).empty:
+                continue
+            text = f"{arm} {mine.log_likelihood.median():.1f} nats"
+            found = pairs[(pairs.arm == arm) & (pairs.depth == depth)].gain
+            if len(found):
+                text += f" ({found.median():+.1f}, {(found > 0).sum()} of {len(found)} better)"
+            said.append(text)
+        lines.append(f"- **{depth} hidden layer{'s' * (depth > 1)}**: {'; '.join(said)}.")
+    return "\n".join(lines)

@@ -1,0 +1,134 @@
+"""Learnings of Helmholtz machines: their settings, that they learn, and that each is kept once."""
+
+import dataclasses
+
+import numpy as np
+import pandas as pd
+import pytest
+from helpers import ANYTHING, number, or_none, positive, whole
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from langevin import Store, datasets, grid
+from langevin.remedies import learning, likelihood
+from langevin.remedies.learning import Learning
+
+SMALL = Learning(dataset="digits", depth=1, units=8, epochs=2, train_size=200, batch_size=50)
+BLOCK = {name: value for name, value in dataclasses.asdict(SMALL).items() if name != "seed"}
+
+
+VALID = {
+    "rule": lambda v: v in ("wake-sleep", "natural"),
+    "sigma": lambda v: number(v, 0),
+    "depth": whole,
+    "units": whole,
+    "dataset": lambda v: v == "digits",
+    "side": whole,
+    "train_size": or_none(whole),
+    "samples": whole,
+    "learning_rate": positive,
+    "batch_size": whole,
+    "epochs": whole,
+    "seed": lambda v: whole(v, 0, 2**31 - 1),
+}
+NEAR = st.sampled_from(["natural", "digits", 0, 1, 0.3, -1, None, True, "1e-3", 2**31, 1e400])
+
+
+@pytest.mark.parametrize("name", VALID)
+@settings(max_examples=200)
+@given(value=NEAR | ANYTHING)
+def test_a_setting_is_taken_if_valid_and_else_named_with_what_came(name, value):
+    if VALID[name](value):
+        assert getattr(Learning(**{name: value}), name) == value
+    else:
+        with pytest.raises(ValueError, match=f"(?s)`{name}` must be .*Received: "):
+            Learning(**{name: value})
+
+
+def test_every_setting_has_its_restatement():
+    assert set(VALID) == {field.name for field in dataclasses.fields(Learning)}
+
+
+def test_images_are_averaged_down_and_binarized():
+    images, tested, data = learning.images_of("digits", 4)
+    assert images.shape == (len(data.x_train), 16) and tested.shape == (len(data.x_test), 16)
+    assert set(np.unique(images)) == {0.0, 1.0}
+    corner = data.x_train[7, 2:4, 4:6, 0].astype(float).mean()
+    assert images[7, 1 * 4 + 2] == (corner > 127.5)
+    whole_size = learning.images_of("digits", 14)[0]  # too small to be averaged
+    assert whole_size.shape[1] == 64
+
+
+@pytest.mark.parametrize("rule, sigma", [("wake-sleep", 0), ("natural", 0), ("reweighted", 1e-3)])
+def test_learning_raises_the_likelihood_of_images_not_learned(rule, sigma):
+    """By far more than the score's own error, some 1 nat."""
+    rows = learning.train(
+        dataclasses.replace(SMALL, rule=rule, sigma=sigma, learning_rate=0.03, epochs=4)
+    )
+    for name in ("log_likelihood", "val_log_likelihood"):
+        assert rows[0][name] < -30 and rows[-1][name] > rows[0][name] + 5
+
+
+def test_equal_settings_give_equal_numbers_and_another_seed_others():
+    one, again, other = (
+        [row["log_likelihood"] for row in learning.train(dataclasses.replace(SMALL, seed=seed))]
+        for seed in (0, 0, 1)
+    )
+    assert one == again and set(one).isdisjoint(other)
+
+
+def test_each_learning_is_trained_once_and_kept(tmp_path, monkeypatch, capsys):
+    planned = grid([{**BLOCK, "rule": ["wake-sleep", "reweighted"], "seeds": 2}], Learning)
+    assert len(planned) == 4
+    frame = learning.learn(planned, Store(tmp_path))
+    assert frame.groupby("key").epoch.max().tolist() == [2] * 4
+    assert set(frame.arm) == {"wake-sleep", "reweighted"}
+
+    monkeypatch.setattr(learning, "train", lambda _: pytest.fail("trained twice"))
+    again = learning.learn(planned, Store(tmp_path), train=False)
+    pd.testing.assert_frame_equal(frame, again)
+    assert "4 learnings: 0 missing" in capsys.readouterr().out
+    with pytest.raises(ValueError, match="nothing to show"):
+        learning.learn([dataclasses.replace(SMALL, units=9)], Store(tmp_path), train=False)
+
+
+def test_more_images_in_a_batch_than_there_are_is_refused():
+    with pytest.raises(ValueError, match="`batch_size` must not exceed the 200 .*Received: 201"):
+        learning.train(dataclasses.replace(SMALL, batch_size=201))
+
+
+def scores(**arms):
+    """A frame of finals: for each arm a score a seed."""
+    rows = [
+        {"arm": arm, "depth": 3, "seed": seed, "log_likelihood": score, "key": f"{arm}{seed}",
+         "epoch": 5, "epochs": 5, "learning_rate": 1e-3, "sigma": 0.0, "val_log_likelihood": score}
+        for arm, values in arms.items() for seed, score in enumerate(values)
+    ]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def test_gains_are_paired_by_seed():
+    finals = scores(reweighted=[-90.0, -80.0], **{"wake-sleep": [-95.0, -79.0]})
+    assert likelihood.gains(finals).gain.tolist() == [-5.0, 1.0]
+    text = likelihood.told(finals)
+    assert "wake-sleep -87.0 nats (-2.0, 1 of 2 better); reweighted -85.0 nats." in text
+
+
+def test_the_learning_rate_is_chosen_on_images_that_are_neither_learned_nor_tested():
+    slow = scores(reweighted=[-90.0, -90.0])
+    fast = scores(reweighted=[-80.0, -80.0]).assign(learning_rate=1e-2, val_log_likelihood=-99.0)
+    both = pd.concat([slow, fast], ignore_index=True)
+    assert likelihood.at_best(both).log_likelihood.tolist() == [-90.0, -90.0]
+
+
+def test_known_data_need_not_be_at_hand_to_find_what_is_recorded(monkeypatch):
+    here = learning.key_of(dataclasses.replace(SMALL, dataset="mnist"))
+    from langevin import runs
+
+    def none(*_):
+        raise datasets.DataUnavailable("no network")
+
+    runs.data_facts.cache_clear()
+    monkeypatch.setattr(runs, "data_of", none)
+    assert learning.key_of(dataclasses.replace(SMALL, dataset="mnist")) == here
+    runs.data_facts.cache_clear()
