@@ -8,6 +8,7 @@ import pandas as pd
 import yaml
 
 from langevin import costs, profiles, report, runs, sweeps, tables
+from langevin.remedies import study
 from langevin.store import root
 
 MARK = re.compile(r"(<!-- (\w+): made by `make \w+`[^>]*-->\n).*?(<!-- /\2 -->)", re.S)
@@ -17,7 +18,8 @@ def verdicts():
     """The first screen: each claim in short, the deepest networks, and why."""
     deepest = report.headline(tables.finals_of("paper", "depth-mnist"))
     why = report.why(tables.finals_of("paper", "mechanism"))
-    return f"{report.in_short(_claims())}\n\n{deepest}\n\n**Why.** {why}"
+    asked = "**Why.** Which noise starts a network, and what the initialization has to do with it:"
+    return f"{report.in_short(_claims())}\n\n{deepest}\n\n{asked}\n\n{why}"
 
 
 def findings():
@@ -65,6 +67,15 @@ def _about(planned, cores, unit, name):
     return f"about {sweeps.estimate(planned, cores) / unit:.1f} {name}"
 
 
+def remedies():
+    """Every remedy for depth: formula, source, how sure, and what the recorded runs say."""
+    given = profiles.parameters("paper")["remedies"]
+    planned = [run for run in profiles.planned("paper", "remedies") if run.model == "dense"]
+    adam = [run for run in planned if run.optimizer == "adam"]
+    store = profiles.store("paper", "remedies")
+    return study.overview(study.recorded(adam, given["noise"], given["seeds"], store))
+
+
 def soak():
     """What the last `make soak` counted."""
     path = root() / "figures" / "paper" / "soak.csv"
@@ -105,6 +116,7 @@ def write():
             "table": table,
             "bench": costs.readme,
             "soak": soak,
+            "remedies": remedies,
             "citation": citation,
         }
     )

@@ -73,19 +73,41 @@ def _outcome(arm):
     return text
 
 
+# The conditions of `analysis.condition` in a reader's words, in the order in which they are told.
+CONDITIONS = {
+    "no noise": "no noise",
+    "noise": "noise all along",
+    "first 1 %": "in the first 1 % of steps alone",
+    "after 1 %": "only after them",
+}
+
+
 def why(finals):
-    """Which noise starts the deepest networks of the paper's start, in a sentence.
+    """Which noise starts the deepest networks of the paper's start, and He's start without noise,
+    as a Markdown table.
 
     Args:
         finals: of `mechanism`.
     """
-    chosen = (finals.depth == finals.depth.max()) & (finals.initializer == "glorot_uniform")
-    arms = finals[chosen & (finals.learning_rate == 1e-3)]
+    depth = finals.depth.max()
+    arms = finals[(finals.depth == depth) & (finals.learning_rate == 1e-3)]
     arms = arms.assign(condition=analysis.condition(arms))
-    names = sorted(set(arms.condition), key=lambda n: (n != "no noise", n != "noise", "P" in n, n))
-    counted = arms.groupby("condition").started
-    said = [f"{name} {counted.sum()[name]} of {counted.size()[name]}" for name in names]
-    return f"Adam at depth {finals.depth.max()} from Glorot's start, trained: {'; '.join(said)}."
+    glorot, he = (arms[arms.initializer == start] for start in plots.INITIALIZERS)
+    capped = sorted(glorot.noise_cap.dropna().unique())
+    names = CONDITIONS | {f"P ≤ {cap:g}": f"all along, its P at most {cap:g}" for cap in capped}
+    told = {
+        words: here
+        for name, words in names.items()
+        if len(here := glorot[glorot.condition == name])
+    }
+    if len(plain := he[he.condition == "no noise"]):
+        told["He's start, no noise"] = plain
+    return "\n".join([
+        f"| Adam, depth {depth}, Glorot's start | {' | '.join(told)} |",
+        f"| --- |{' --- |' * len(told)}",
+        "| runs that end trained | "
+        + " | ".join(f"{here.started.sum()} of {len(here)}" for here in told.values()) + " |",
+    ])  # fmt: skip
 
 
 def details_text(finals, chain):

@@ -10,32 +10,34 @@ from langevin.remedies.record import Remedy
 ALPHA_DROPOUT = 0.05
 
 
-def _known(name, source):
-    return Remedy(source, "code", activation=lambda depth: name)
+def _known(name, source, formula):
+    return Remedy(source, "code", formula, activation=lambda depth: name)
 
 
 def _alpha_dropout(x, linear, activation, share):
     return layers.AlphaDropout(ALPHA_DROPOUT)(activation(linear(x)))
 
 
-def _selu(**slots):
-    """SELU, l (x if x > 0 else a (e^x - 1)), with kernels N(0, 1 / inputs): l = 1.0507 and
-    a = 1.6733 make mean 0 and variance 1 a fixed point that attracts."""
+def _selu(further="", **slots):
+    """SELU: l and a make mean 0 and variance 1 a fixed point that attracts."""
+    formula = "l x for x > 0, l a (e^x - 1) below; l = 1.0507, a = 1.6733; kernels N(0, 1 / inputs)"
     return Remedy(
-        "Klambauer et al., arXiv 1706.02515", "code", activation=lambda depth: "selu",
-        initializer=lambda: "lecun_normal", **slots,
+        "Klambauer et al., arXiv 1706.02515", "code", formula + further,
+        activation=lambda depth: "selu", initializer=lambda: "lecun_normal", **slots,
     )  # fmt: skip
 
 
 MEMBERS = {
-    "elu": _known("elu", "Clevert et al., arXiv 1511.07289"),
+    "elu": _known("elu", "Clevert et al., arXiv 1511.07289", "x for x > 0, e^x - 1 below"),
     "selu": _selu(),
-    # Dropped units take SELU's least value, and all are scaled so that mean 0, variance 1 stay.
-    "alpha-dropout": _selu(join=_alpha_dropout),
-    "leaky-relu": _known("leaky_relu", "Maas et al., ICML 2013; slope .2, Keras's"),
-    "swish": _known("swish", "Ramachandran et al., arXiv 1710.05941"),
-    "gelu": _known("gelu", "Hendrycks and Gimpel, arXiv 1606.08415"),
-    "mish": _known("mish", "Misra, arXiv 1908.08681"),
-    "softplus": _known("softplus", "Dugas et al., NIPS 2000"),
-    "tanh": _known("tanh", "LeCun et al., Efficient BackProp, 1998"),
+    "alpha-dropout": _selu(
+        "; with probability .05 a unit takes SELU's least value, all scaled to mean 0, variance 1",
+        join=_alpha_dropout,
+    ),
+    "leaky-relu": _known("leaky_relu", "Maas et al., ICML 2013", "max(x, .2 x)"),
+    "swish": _known("swish", "Ramachandran et al., arXiv 1710.05941", "x sigmoid(x)"),
+    "gelu": _known("gelu", "Hendrycks and Gimpel, arXiv 1606.08415", "x Phi(x)"),
+    "mish": _known("mish", "Misra, arXiv 1908.08681", "x tanh(log(1 + e^x))"),
+    "softplus": _known("softplus", "Dugas et al., NIPS 2000", "log(1 + e^x)"),
+    "tanh": _known("tanh", "LeCun et al., Efficient BackProp, 1998", "tanh(x)"),
 }

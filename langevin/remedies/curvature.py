@@ -106,9 +106,17 @@ class MBFDense(_Preconditioned):
 
 
 MEMBERS = {
-    "k-fac": Remedy("Martens and Grosse, arXiv 1503.05671", "second", dense=KFACDense),
-    "foof": Remedy("Benzing, arXiv 2201.12250", "second", dense=FOOFDense),
+    "k-fac": Remedy(
+        "Martens and Grosse, arXiv 1503.05671",
+        "second",
+        "(E a a^T + pi sqrt(c))^-1 g (E d d^T + sqrt(c) / pi)^-1",
+        dense=KFACDense,
+    ),
+    "foof": Remedy("Benzing, arXiv 2201.12250", "second", "(E a a^T + c)^-1 g", dense=FOOFDense),
     "mini-block-fisher": Remedy(
-        "Bahamou et al., arXiv 2202.04124", "reconstructed", dense=MBFDense
+        "Bahamou et al., arXiv 2202.04124",
+        "reconstructed",
+        "(E |d|^2 a a^T / outputs + c)^-1 g",
+        dense=MBFDense,
     ),
 }

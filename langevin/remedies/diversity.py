@@ -69,10 +69,17 @@ def correlations(kernel):
 
 _KOVALENKO = "Kovalenko et al., arXiv 2109.09612"
 MEMBERS = {
-    "decorrelated": Remedy(_KOVALENKO, "reconstructed", initializer=Decorrelated),
+    "decorrelated": Remedy(
+        _KOVALENKO, "reconstructed", "kernels of uncorrelated units, nearest to He's",
+        initializer=Decorrelated,
+    ),
     "orthogonal": Remedy(
-        "Saxe et al., arXiv 1312.6120", "code",
+        "Saxe et al., arXiv 1312.6120", "code", "orthogonal kernels times sqrt(2)",
         initializer=lambda: initializers.Orthogonal(math.sqrt(2)),
     ),
-    "neuron-diversity": Remedy(_KOVALENKO, "reconstructed", regularizer=Diversity),
+    "neuron-diversity": Remedy(
+        _KOVALENKO, "reconstructed",
+        "loss + .1 times the sum of squared correlations of units' weights, a unit",
+        regularizer=Diversity,
+    ),
 }  # fmt: skip

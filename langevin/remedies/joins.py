@@ -48,12 +48,28 @@ def _around(x, y, activation):
 
 
 MEMBERS = {
-    "dropout": Remedy("Srivastava et al., JMLR 2014", "code", join=dropout),
+    "dropout": Remedy(
+        "Srivastava et al., JMLR 2014",
+        "code",
+        "m f(W x + b) / .95, m 0 with probability .05",
+        join=dropout,
+    ),
     "batch-normalization": Remedy(
-        "Ioffe and Szegedy, arXiv 1502.03167", "code", join=batch_normalization
+        "Ioffe and Szegedy, arXiv 1502.03167",
+        "code",
+        "f(gamma (W x - mean) / sd + beta)",
+        join=batch_normalization,
     ),
-    "residual": Remedy("He et al., arXiv 1512.03385", "code", join=residual),
+    "residual": Remedy(
+        "He et al., arXiv 1512.03385",
+        "code",
+        "f(x + BN(W x)): stochastic depth's twin",
+        join=residual,
+    ),
     "stochastic-depth": Remedy(
-        "Huang et al., arXiv 1603.09382", "code", join=stochastic_depth
+        "Huang et al., arXiv 1603.09382",
+        "code",
+        "f(x + m BN(W x)), m 1 with a probability that falls to .5",
+        join=stochastic_depth,
     ),
-}  # fmt: skip
+}

@@ -97,8 +97,17 @@ class DropConnect(layers.Dense):
 
 MEMBERS = {
     "weight-normalization": Remedy(
-        "Salimans and Kingma, arXiv 1602.07868", "code",
-        dense=NormalizedDense, conv=NormalizedConv2D, start=standardize,
+        "Salimans and Kingma, arXiv 1602.07868",
+        "code",
+        "W = g v / |v|, start by data",
+        dense=NormalizedDense,
+        conv=NormalizedConv2D,
+        start=standardize,
     ),
-    "dropconnect": Remedy("Wan et al., ICML 2013", "code", dense=DropConnect),
-}  # fmt: skip
+    "dropconnect": Remedy(
+        "Wan et al., ICML 2013",
+        "code",
+        "f((m W) x + b), m 0 with probability .05",
+        dense=DropConnect,
+    ),
+}

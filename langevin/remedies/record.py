@@ -17,6 +17,7 @@ class Remedy:
     Args:
         source: where it was proposed.
         mark: "code", "second" or "reconstructed": where its formula was read.
+        formula: what it changes, in a line; f is the activation, relu, W the kernel.
         activation: from the number of layers with one to what a Keras layer takes as activation.
         initializer: makes an initializer for every kernel; None for the run's.
         dense: the class of hidden layers.
@@ -33,6 +34,7 @@ class Remedy:
 
     source: str
     mark: str
+    formula: str
     activation: Callable = lambda depth: "relu"
     initializer: Callable | None = None
     dense: type = layers.Dense

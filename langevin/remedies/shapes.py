@@ -142,14 +142,37 @@ def _first_alone(shape, dtype=None):
 _DENDRITES = "Georgescu et al., arXiv 2003.09229"
 _JAGTAP = "Jagtap and Karniadakis, arXiv 2209.02681"
 MEMBERS = {
-    "nish": Remedy("Nish, arXiv 2210.09083", "reconstructed", activation=lambda depth: nish),
-    "ada": Remedy(_DENDRITES, "code", activation=lambda depth: ada),
-    "leaky-ada": Remedy(_DENDRITES, "code", activation=lambda depth: leaky_ada),
-    # 42 units: at depth 20 and 40 the network has the plain one's weights, to 3 %.
-    "pynada": Remedy(_DENDRITES, "code", dense=PyNADA, width=42),
-    "normalized-activation": Remedy(
-        "ANAct, arXiv 2208.13315", "second", activation=lambda depth: NormalizedActivation()
+    "nish": Remedy(
+        "Nish, arXiv 2210.09083",
+        "reconstructed",
+        "x for x > 0, sin(x) sigmoid(x) below",
+        activation=lambda depth: nish,
     ),
-    "adaptive-slope": Remedy(_JAGTAP, "second", activation=lambda depth: AdaptiveSlope()),
-    "rowdy": Remedy(_JAGTAP, "second", activation=lambda depth: Rowdy()),
+    "ada": Remedy(_DENDRITES, "code", "relu(x) e^(1 - relu(x))", activation=lambda depth: ada),
+    "leaky-ada": Remedy(
+        _DENDRITES,
+        "code",
+        "relu(x) e^(1 - relu(x)) + .01 min(0, x)",
+        activation=lambda depth: leaky_ada,
+    ),
+    # 42 units: at depth 20 and 40 the network has the plain one's weights, to 3 %.
+    "pynada": Remedy(
+        _DENDRITES, "code", "ada(U x + c) + f(W x + b), 42 units", dense=PyNADA, width=42
+    ),
+    "normalized-activation": Remedy(
+        "ANAct, arXiv 2208.13315",
+        "second",
+        "(l + .3 tanh(alpha)) (f(x) - E f), l = sqrt((r + r') / (2 r r')); "
+        "r = E f^2 / Var x, r' = E f'^2",
+        activation=lambda depth: NormalizedActivation(),
+    ),
+    "adaptive-slope": Remedy(
+        _JAGTAP, "second", "f(10 a x), a learned from .1", activation=lambda depth: AdaptiveSlope()
+    ),
+    "rowdy": Remedy(
+        _JAGTAP,
+        "second",
+        "a_0 f(w_0 x) + a_1 sin(w_1 x) + a_2 sin(2 w_2 x), a and w learned",
+        activation=lambda depth: Rowdy(),
+    ),
 }

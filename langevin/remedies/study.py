@@ -7,7 +7,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from langevin import models, plots, runs
+from langevin import analysis, models, plots, remedies, runs
 
 PLAIN = "ReLU alone"
 ARMS = {
@@ -126,6 +126,56 @@ def table(frame, finals):
             **{name: _outcome(here.query(look[0])) for name, look in ARMS.items()},
         })  # fmt: skip
     return pd.DataFrame(rows)
+
+
+def recorded(planned, noise, seeds, store):
+    """The finals, named, of what a store holds of a study, as the notebook would show them."""
+    found = runs.stored(planned, store)
+    if found:
+        tried = analysis.final(runs.frame(found.values()))
+        found = runs.stored(confirmed(planned, tried, noise, seeds), store)
+    if not found:
+        return pd.DataFrame(columns=["name", "depth", "initializer"])
+    return named(analysis.final(runs.frame(found.values())))
+
+
+def overview(finals, depths=(20, 40)):
+    """Every remedy as Markdown: formula, source, where the formula was read, and what came of it at
+    each depth, alone and with noise on top, with a verdict on Langevin noise.
+
+    Args:
+        finals: of dense networks, from `recorded`; what is not there is not recorded.
+    """
+    head = ["remedy", "formula", "source", "read in", *(f"depth {depth}" for depth in depths)]
+    rows = [head, ["---"] * len(head)]
+    for name, one in {PLAIN: remedies.PLAIN, **remedies.BY_NAME}.items():
+        found = [_results(finals[(finals.name == name) & (finals.depth == depth)])
+                 for depth in depths]  # fmt: skip
+        formula = one.formula.replace("|", "\\|")
+        rows.append([name, f"`{formula}`", one.source, one.mark, *found])
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def _results(finals):
+    """What came of a remedy at a depth, an initializer a line."""
+    said = []
+    for initializer, here in finals.groupby("initializer"):
+        arms = {arm: here.query(look[0]) for arm, look in ARMS.items()}
+        text = "; ".join(f"{arm} {_outcome(runs)}" for arm, runs in arms.items() if len(runs))
+        start = plots.INITIALIZERS[initializer].split(" (")[0]
+        said.append(f"{start}: {text}; noise: {_verdict(here)}")
+    return "<br>".join(said) or "not recorded"
+
+
+def _verdict(finals):
+    """Whether Langevin noise on all layers adds to a remedy: by the interval of the paired gain."""
+    if len(finals.query(ARMS["with Langevin noise"][0])) == 0:
+        return "not recorded"
+    pairs = analysis.pair(finals, analysis.PLAIN, analysis.LANGEVIN)
+    row = next(analysis.compare(pairs).itertuples())
+    if row.n_both < analysis.LEAST_PAIRS:
+        return f"not decided, {row.n_both} pairs"
+    return "helps" if row.gain_low > 0 else "hurts" if row.gain_high < 0 else "not decided"
 
 
 def _weights(row):

@@ -81,6 +81,7 @@ def project(model, images):
 MEMBERS = {
     "target-space": Remedy(
         "Fairbank et al., arXiv 2006.01578", "code",
+        "W = (A^T A + c)^-1 A^T T, T learned, A what arrives of 90 images",
         dense=TargetDense, inputs=FixedBatch, join=drop_fixed, start=project,
     ),
 }  # fmt: skip

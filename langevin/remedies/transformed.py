@@ -90,16 +90,24 @@ class PlaceNormalization(layers.Layer):
         return (*input_shape[:-1], input_shape[-1] + 1)
 
 
-def _member(name, method, source):
+def _member(name, method, source, formula):
     return Remedy(
-        source, "code", activation=functools.partial(transformed, name, method),
-        initializer=ScaledDelta, inputs=PlaceNormalization,
+        source, "code", f"{formula}; orthogonal kernels, inputs of mean square 1",
+        activation=functools.partial(transformed, name, method), initializer=ScaledDelta,
+        inputs=PlaceNormalization,
     )  # fmt: skip
 
 
 _TAT = "Zhang et al., ICLR 2022 (TAT)"
 MEMBERS = {
-    "dks": _member("softplus", "DKS", "Martens et al., arXiv 2110.01765"),
-    "tat": _member("tanh", "TAT", _TAT),
-    "tat-leaky-relu": _member("leaky_relu", "TAT", _TAT),
+    "dks": _member(
+        "softplus",
+        "DKS",
+        "Martens et al., arXiv 2110.01765",
+        "softplus, transformed for C(0) = 0, C_f'(1) = 1.5",
+    ),
+    "tat": _member("tanh", "TAT", _TAT, "tanh, transformed for C'(1) = 1, C_f''(1) = .3"),
+    "tat-leaky-relu": _member(
+        "leaky_relu", "TAT", _TAT, "leaky ReLU of the slope with C_f(0) = .9"
+    ),
 }

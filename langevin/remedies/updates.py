@@ -135,11 +135,24 @@ def _value(variable):
 # On JAX a group's runs, each with a seed of its own, are one program that draws for them all.
 _DRAWS = {"backends": ("tensorflow",)}
 MEMBERS = {
-    "lookahead": Remedy("Zhang et al., arXiv 1907.08610", "code", optimizer=Lookahead),
+    "lookahead": Remedy(
+        "Zhang et al., arXiv 1907.08610",
+        "code",
+        "every 5 steps slow <- slow + .5 (fast - slow), fast <- slow",
+        optimizer=Lookahead,
+    ),
     "entropy-sgd": Remedy(
-        "Chaudhari et al., arXiv 1611.01838", "code", optimizer=EntropySGD, **_DRAWS
+        "Chaudhari et al., arXiv 1611.01838",
+        "code",
+        "20 Langevin steps pulled back to x, then x <- their running mean",
+        optimizer=EntropySGD,
+        **_DRAWS,
     ),
     "gradient-noise": Remedy(
-        "Neelakantan et al., arXiv 1511.06807", "second", optimizer=GradientNoise, **_DRAWS
+        "Neelakantan et al., arXiv 1511.06807",
+        "second",
+        "g + sqrt(.01 / (1 + t)^.55) xi",
+        optimizer=GradientNoise,
+        **_DRAWS,
     ),
 }
