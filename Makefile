@@ -6,7 +6,7 @@ SHELL := bash
 
 NOTEBOOKS := $(basename $(notdir $(wildcard notebooks/*.ipynb)))
 .PHONY: help figures $(NOTEBOOKS) readme badges page tune verify bench soak lab \
-  test test-lowest test-browser test-fresh lint format lock clean distclean
+  test test-lowest test-browser test-fresh audit lint format lock clean distclean
 
 RUN := .venv/bin/python -m langevin
 FLAGS = $(if $(PROFILE),--profile $(PROFILE)) $(if $(filter-out 0,$(FRESH)),--fresh) $(ARGS)
@@ -73,6 +73,9 @@ test-browser: .venv/.ready  ## JupyterLab and the page in a headless Chromium, w
 test-fresh: .venv/.ready  ## what Binder, Colab and docs/extend.md do, in fresh environments
 	.venv/bin/$(PYTEST) tests/arrivals/{fresh,extend}.py
 
+audit: build/pip-audit  ## look for known holes in the locked dependencies
+	$</bin/python tests/audit.py $</bin/pip-audit
+
 lint: .venv/.ready  ## look for mistakes in the code and in the notebooks
 	.venv/bin/ruff check
 	.venv/bin/ruff format --check --quiet
@@ -133,6 +136,6 @@ USABLE := import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info 
 	touch $@; \
 	echo "$(@D) is ready after $$SECONDS s."
 
-build/uv:
+build/uv build/pip-audit:
 	$(firstword $(wildcard .venv/bin/python) python3) -m venv $@
-	$@/bin/python -m pip install --quiet uv
+	$@/bin/python -m pip install --quiet $(@F)
