@@ -46,6 +46,7 @@ def main(arguments=None):
     text = "compare our loop with model.fit, and Langevin with plain optimizers"
     commands.add_parser("bench", help=text, description=text)
     options = parser.parse_args(arguments)
+    os.environ.setdefault("LANGEVIN_TERMINAL", "1")  # for the progress bars
     try:
         return COMMANDS[options.command](options)
     except (ValueError, OSError, MemoryError) as error:
@@ -65,7 +66,9 @@ def _studies(options):
     """Each notebook's name, what it plans, runs or learnings, and its store."""
     for notebook in profiles.notebooks(options.profile, options.only):
         for parameter in profiles.BLOCKS:
-            planned = profiles.planned(options.profile, notebook, parameter)
+            blocks = profiles.parameters(options.profile)[notebook].get(parameter, [])
+            blocks = profiles.available(options.profile, blocks)
+            planned = runs.grid(blocks, profiles.BLOCKS[parameter])
             if options.seeds is not None:
                 planned = [run for run in planned if run.seed < options.seeds]
             if planned:

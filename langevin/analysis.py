@@ -48,8 +48,9 @@ HOLDS, DOES_NOT, NOT_DECIDED = "holds", "does not", "not decided"
 def final(frame, last=3):
     """One row a run: what is constant in it, and its means over the last recorded epochs.
 
-    `loss, accuracy, val_loss, val_accuracy` are means over the `last` highest epochs, fewer if
-    fewer were trained; epoch 0, before training, never counts. A run is listed when it is complete
+    `loss, accuracy, val_loss, val_accuracy` are means over the `last` highest epochs, of a run of
+    fewer than 3 times as many over a third of its epochs, the last one at least; epoch 0, before
+    training, never counts. A run is listed when it is complete
     (its last epoch is `epochs`) or diverged: marked so, or with a loss that is not finite. The
     metrics of a diverged run are NaN: no last finite value is carried forward. `started` is
     not diverged and loss < 0.8 ln(classes), by that mean; `learned`, a loss below that after any
@@ -70,7 +71,9 @@ def final(frame, last=3):
         if (runs[c].nunique(dropna=False) <= 1).all()
     ]
     finals = frame.drop_duplicates("key").set_index("key")[constant]
-    tail = frame[frame.epoch > 0].groupby("key").tail(last)
+    trained = frame[frame.epoch > 0]
+    left = trained.groupby("key").cumcount(ascending=False)
+    tail = trained[left < np.clip(trained.epochs // 3, 1, last)]
     finals = finals.join(tail.groupby("key")[METRICS].mean())
     finite = np.isfinite(frame[["loss", "val_loss"]]).all(axis=1)
     finals["diverged"] = (frame.diverged.astype(bool) | ~finite).groupby(frame.key).any()

@@ -124,9 +124,17 @@ def readme():
         caution(table),
         f"Measured by `make bench` on {seen(table)}; ratios are medians over rounds in which all "
         "take turns, with the least and the greatest.",
-        epoch_text(table), goals(table), as_markdown(steps_of_models(table)), bounds_text(table),
-        "<details><summary>All that was measured</summary>", everything(table), "</details>",
+        f"{epoch_text(table)} {met_text(table)}",
+        "<details><summary>Goals, where the time goes, and all that was measured</summary>",
+        goals(table), as_markdown(steps_of_models(table)), bounds_text(table), everything(table),
+        "</details>",
     ]))  # fmt: skip
+
+
+def met_text(table):
+    """How many of the goals are met, in words."""
+    held = table[table.goal.notna()]
+    return f"Of {len(held)} goals for ratios {(held.met == 'yes').sum()} are met."
 
 
 def epoch_text(table):

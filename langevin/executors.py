@@ -3,12 +3,14 @@
 import contextlib
 import multiprocessing
 import os
+import sys
 import tempfile
 import threading
 from concurrent import futures
 from pathlib import Path
 
 import keras
+from tqdm import auto, std
 
 from langevin.runs import device
 from langevin.store import alone
@@ -23,6 +25,14 @@ def chosen(given):
         return cluster(address), f"the cluster at {address}", 1
     count = worker_count()
     return processes(count), f"{count} process{'es' * (count > 1)}", count
+
+
+def progress(total, unit):
+    """A progress bar: a widget in a notebook, text in a terminal, and in a file a line at times."""
+    # Papermill passes text on to the terminal, and no widgets.
+    text = "LANGEVIN_TERMINAL" in os.environ
+    often = 0.1 if sys.stderr.isatty() or not text else 20.0
+    return (std.tqdm if text else auto.tqdm)(total=total, unit=unit, mininterval=often)
 
 
 def worker_count():

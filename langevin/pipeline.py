@@ -222,10 +222,15 @@ def _last_lines(path, count=5):
 def _report(profile, begun, failed):
     """What was made, how long it took, and what failed."""
     folder = root() / "figures" / profile
-    made = sorted(p for p in folder.glob("*.*") if p.stat().st_mtime >= begun)
-    print(f"\n{len(made)} files in {time.time() - begun:.0f} s:")
-    for path in made:
-        print(f"  {_short(path)}")
+    made = {}
+    for path in sorted(folder.glob("*.*")):
+        if path.stat().st_mtime >= begun:
+            made.setdefault(path.stem, []).append(path.suffix.lstrip("."))
+    files = sum(map(len, made.values()))
+    print(f"\n{files} files in {time.time() - begun:.0f} s, in {_short(folder)}:")
+    for name, endings in made.items():
+        print(f"  {name}: {', '.join(endings)}")
+    print(f"The executed notebooks are in {_short(root() / 'build' / profile)}; to read: make page")
     if failed:
         print(f"FAILED: {', '.join(failed)}")
 

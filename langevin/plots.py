@@ -58,6 +58,9 @@ def outcomes(
             runs = panel.query(query)
             _arm(axes, runs, x, places, color, shift, text, marker, join=dodge > 0)
             _not_trained(axes, runs, x, places, color, shift, bottom - 0.75 * strip)
+        for place, value in enumerate(places):
+            if value not in set(panel[x]):
+                axes.text(place, bottom + 2, "not run", color=GREY, fontsize=8, ha="center")
         axes.axhspan(bottom - strip, bottom, color="0.94", zorder=0)
         text = "not trained at the end:"
         axes.text(-0.45, bottom - 0.06 * strip, text, color=GREY, fontsize=8, va="top")
@@ -315,5 +318,9 @@ def verdict_map(table, title):
     axes.set_yticks(range(len(settings)), settings, fontsize=8)
     axes.tick_params(labeltop=True, length=0)
     figure.suptitle(title, x=0.01, ha="left", fontsize=13, fontweight="bold")
-    figure.legend(loc="outside lower left", ncols=len(VERDICTS))
+    legend = figure.legend(
+        loc="outside lower left", ncols=len(VERDICTS), alignment="left",
+        title=f"data: {'; '.join(table.data.unique())}",
+    )  # fmt: skip
+    legend.get_title().set(color=GREY, fontsize=9)
     return figure

@@ -4,6 +4,7 @@ A profile is a YAML file beside the notebooks.  The notebooks, Make and the comm
 it into runs by the same functions.
 """
 
+import functools
 import os
 
 import yaml
@@ -107,13 +108,30 @@ def available(profile, blocks):
     blocks = list(blocks)
     for place, block in enumerate(blocks if profile != "paper" else ()):
         names = block.get("dataset", "mnist")
-        try:
-            for name in names if isinstance(names, list) else [names]:
-                datasets.load(name)
-        except datasets.DataUnavailable as error:
-            print(f"{error}\n*** scikit-learn's digits instead: these are not the paper's data ***")
-            fallback = {"dataset": "digits", "batch_size": 64, "train_size": None}
-            if "validation" in block:
-                fallback["validation"] = False  # too few images to split
-            blocks[place] = {**block, **fallback}
+        if any(missing(name) for name in (names if isinstance(names, list) else [names])):
+            blocks[place] = {**block, **_on_digits(block)}
     return blocks
+
+
+@functools.cache
+def missing(name):
+    """Whether a data set cannot be had here; said once."""
+    try:
+        datasets.load(name)
+    except datasets.DataUnavailable as error:
+        print(f"{error}\n*** scikit-learn's digits instead: these are not the paper's data ***")
+        return True
+    return False
+
+
+def _on_digits(block):
+    """What a block has otherwise on digits: about as many steps, of so few images."""
+    small = {
+        "dataset": "digits",
+        "train_size": None,
+        "batch_size": min(64, block.get("batch_size", 64)),
+    }
+    small["epochs"] = 5 * block.get("epochs", 4)
+    if "validation" in block:
+        small["validation"] = False  # too few images to split
+    return small

@@ -15,11 +15,13 @@ MARK = re.compile(r"(<!-- (\w+): made by `make \w+`[^>]*-->\n).*?(<!-- /\2 -->)"
 
 
 def verdicts():
-    """The first screen: each claim in short, the deepest networks, and why."""
-    deepest = report.headline(tables.finals_of("paper", "depth-mnist"))
+    """The first screen: the answer, each claim in short, the deepest networks, and why."""
+    finals = tables.finals_of("paper", "depth-mnist")
+    deepest = report.headline(finals)
     why = report.why(tables.finals_of("paper", "mechanism"))
     asked = "**Why.** Which noise starts a network, and what the initialization has to do with it:"
-    return f"{report.in_short(_claims())}\n\n{deepest}\n\n{asked}\n\n{why}"
+    parts = [report.answer(finals), report.in_short(_claims()), deepest, asked, why]
+    return "\n\n".join(parts)
 
 
 def findings():
@@ -41,7 +43,7 @@ def table():
         title = text.splitlines()[0].lstrip("# ")
         claims = ", ".join(sorted(set(re.findall(r"C[1-4]", text)))) or "–"
         quick = profiles.planned("quick", notebook)
-        about = _about(quick, 2, 60, "minutes") if quick else "seconds"
+        about = _about(quick, 2, 60, "minutes") if quick else "a minute"
         lines.append(
             f"| `{notebook}` | {title} | `make {notebook}` | {claims} | {about} "
             f"| {_recorded(notebook)} |"

@@ -62,6 +62,25 @@ def headline(finals):
     return "\n".join([f"| {head} |", "| --- | --- | --- |", *rows])
 
 
+def answer(finals):
+    """What noise does to the deepest networks with Adam, from either start, in a sentence."""
+    deepest = finals[(finals.depth == finals.depth.max()) & (finals.optimizer == "adam")]
+    said = []
+    for start, name in (("glorot_uniform", "the paper's initialization"), ("he_uniform", "He's")):
+        plain, noisy = (
+            deepest[deepest.initializer == start].query(arm)
+            for arm in (analysis.PLAIN, analysis.LANGEVIN)
+        )
+        accuracies = (100 * arm[arm.started].val_accuracy.median() for arm in (plain, noisy))
+        without, with_ = (f"{v:.1f} %" if v == v else "none" for v in accuracies)
+        said.append(
+            f"from {name} {plain.started.sum()} of {len(plain)} runs end trained without noise and "
+            f"{noisy.started.sum()} of {len(noisy)} with it (median accuracy of those {without} "
+            f"and {with_})"
+        )
+    return f"Adam, {finals.depth.max()} layers, MNIST: {'; '.join(said)}."
+
+
 def _outcome(arm):
     """How many runs of an arm end trained, how far those got, and how many had learned in vain."""
     started, collapsed = arm[arm.started], (arm.learned & ~arm.started).sum()
@@ -174,7 +193,8 @@ def by_setting(finals, by, claims, **given):
 CLAIMS = {
     "C1": "noise does nothing for shallow networks",
     "C2": "the deeper the network, the more it helps",
-    "C3": "noise on the deepest layers alone is enough",
+    "C3": "noise on the deepest layers, those nearest the input, is enough, and better placed "
+    "there than on the shallowest",
     "C4": "noise improves deep residual networks",
 }
 
@@ -185,8 +205,8 @@ def in_short(rows):
     for claim, text in CLAIMS.items():
         mine = told[told.claim == claim]
         said = [
-            f"**{verdict}** for {'; '.join(here.setting)}."
-            for verdict in (analysis.HOLDS, analysis.DOES_NOT)
+            f"**{words}** in {'; '.join(here.setting)}."
+            for verdict, words in ((analysis.HOLDS, "holds"), (analysis.DOES_NOT, "does not hold"))
             if len(here := mine[mine.verdict == verdict])
         ]
         if open_ := list(mine.verdict).count(analysis.NOT_DECIDED):

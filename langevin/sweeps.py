@@ -9,7 +9,6 @@ import time
 from concurrent import futures
 
 import keras
-from tqdm import auto, std
 
 from langevin import executors, models, training
 from langevin.datasets import SIZES
@@ -63,10 +62,8 @@ def sweep(runs, store=None, executor=None, train=True):
     elif missing:
         for run in missing.values():
             training.check(run, dataset_of(run))
-        # Papermill passes text on to the terminal, and no widgets.
-        tqdm = std.tqdm if "LANGEVIN_TERMINAL" in os.environ else auto.tqdm
         try:
-            with tqdm(total=len(missing), unit="run") as bar, given as pool:
+            with executors.progress(len(missing), "run") as bar, given as pool:
                 _train_missing(missing, store, pool, bar)
         except GroupTooLarge as error:
             training.reduce(error.half())

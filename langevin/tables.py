@@ -86,18 +86,20 @@ def _study(profile, notebook, by, claims):
         why = f"too few of {planned} runs are there" if finals.empty else "digits: not its data"
         names = sorted({f"C{partial(claim).func.__name__[-1]}" for claim in claims})
         rows = pd.DataFrame({"claim": names, "verdict": analysis.NOT_DECIDED, "n": 0})
-        return rows.assign(setting=WHERE[notebook], reason=why, figure=notebook)
+        data = ", ".join(finals.dataset_label.unique()) if len(finals) else "none yet"
+        return rows.assign(setting=WHERE[notebook], reason=why, figure=notebook, data=data)
     finals["network"] = finals.model.map(plots.MODELS) + ", " + finals.dataset_label
     rows = report.by_setting(finals, by, claims, **given)
     setting = rows.setting if by[0] == "network" else f"{WHERE[notebook]}: " + rows.setting
-    return rows.assign(figure=notebook, setting=setting)
+    data = ", ".join(finals.dataset_label.unique())
+    return rows.assign(figure=notebook, setting=setting, data=data)
 
 
 def verdicts(rows):
     """Table 2: a row a claim and setting, its verdict and what was measured."""
     told = rows[rows.verdict != ""].sort_values("claim", kind="stable")
     names = {"claim": "claim", "figure": "figure", "setting": "setting", "verdict": "verdict",
-             "reason": "measured", "n": "pairs"}  # fmt: skip
+             "reason": "measured", "n": "pairs", "data": "data"}  # fmt: skip
     return told[list(names)].rename(columns=names).astype({"pairs": int})
 
 

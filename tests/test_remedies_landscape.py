@@ -56,7 +56,7 @@ def test_the_gradients_ratio_is_told_for_each_arm_and_epoch():
     rows = [
         {"depth": 3, "initializer": "glorot_uniform", "optimizer": "adam", "sigma": sigma,
          "langevin_layers": "all", "noise_cap": None, "noise_start": 0.0, "noise_stop": 1.0,
-         "epoch": epoch, "gradient_variance": (9.0, 4.0 ** (epoch - 2), 1.0, 7.0)}
+         "epoch": epoch, "gradient_variance": (9.0, 4.0 ** (epoch - 2), 1e-9, 7.0)}
         for sigma in (0.0, 1e-3) for epoch in (0, 1)
     ]  # fmt: skip
     text = landscape.told(pd.DataFrame(rows), [0, 1])

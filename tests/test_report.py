@@ -38,6 +38,21 @@ def test_why_counts_what_each_noise_starts_in_the_deepest_networks_of_the_papers
     }  # fmt: skip
 
 
+def test_the_answer_counts_both_starts_at_the_greatest_depth():
+    rows = [
+        {"depth": depth, "optimizer": "adam", "initializer": start, "sigma": sigma,
+         "langevin_layers": "all", "started": start == "he_uniform" or sigma > 0,
+         "val_accuracy": 0.96 - 0.1 * (sigma > 0)}
+        for depth in (3, 40) for start in ("glorot_uniform", "he_uniform") for sigma in (0.0, 1e-3)
+    ]  # fmt: skip
+    assert report.answer(pd.DataFrame(rows)) == (
+        "Adam, 40 layers, MNIST: from the paper's initialization 0 of 1 runs end trained without "
+        "noise and 1 of 1 with it (median accuracy of those none and 86.0 %); from He's 1 of 1 "
+        "runs end trained without noise and 1 of 1 with it (median accuracy of those 96.0 % and "
+        "86.0 %)."
+    )
+
+
 def test_the_command_line_lists_trains_and_shows(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(__main__.profiles, "store", lambda *_: Store(tmp_path))
     small = {"dataset": "digits", "batch_size": 64, "epochs": 1, "depth": 1, "seed": [0, 1]}

@@ -13,7 +13,7 @@ BY_LAYER = {
 }
 ALONG = {
     "sharpness": "sharpness: the greatest eigenvalue\nof the loss's Hessian",
-    "volume": "log weight volume,\nmean of the hidden layers",
+    "volume": "log weight volume (less: units alike),\nmean of the hidden layers",
     "correlation": "|correlation| of two units' weights,\nmean of the hidden layers",
 }
 
@@ -74,8 +74,8 @@ def along(frame, title):
 
 
 def told(frame, epochs):
-    """How much smaller the gradient is at the input's end than at the output's, as Markdown: a line
-    a setting, the median over seeds."""
+    """The standard deviation of a hidden layer's gradient, the median over layers and seeds, as
+    Markdown: a line a setting."""
     lines = []
     for (depth, initializer), group in frame.groupby(["depth", "initializer"]):
         arms = []
@@ -83,9 +83,8 @@ def told(frame, epochs):
             said = []
             for epoch in epochs:
                 here = np.array(runs[runs.epoch == epoch].gradient_variance.tolist())
-                ratio = np.sqrt(np.median(here[:, 1] / here[:, -2]))
                 when = "before training" if epoch == 0 else f"after epoch {epoch}"
-                said.append(f"{ratio:.2g} {when}")
+                said.append(f"{np.sqrt(np.median(here[:, :-1])):.2g} {when}")
             arms.append(f"{label} {', '.join(said)}")
         name = f"depth {depth}, {INITIALIZERS[initializer]}"
         lines.append(f"- **{name}**: {'; '.join(arms)}.")

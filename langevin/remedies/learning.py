@@ -8,13 +8,11 @@ import dataclasses
 import functools
 import itertools
 import json
-import os
 import time
 
 import keras
 import numpy as np
 import pandas as pd
-from tqdm import auto, std
 
 from langevin import datasets, executors
 from langevin.checks import check_settings, count, number, one_of, setting
@@ -170,10 +168,10 @@ def learn(learnings, store, executor=None, train=True):
         f"Backend {keras.backend.backend()}, device {device()}, {where}.", flush=True,
     )  # fmt: skip
     if missing and train:
-        tqdm = std.tqdm if "LANGEVIN_TERMINAL" in os.environ else auto.tqdm
-        with given as pool:
+        with executors.progress(len(missing), "learning") as bar, given as pool:
             done = (pool.map if pool else map)(_keep, missing, itertools.repeat(store))
-            list(tqdm(done, total=len(missing), unit="learning"))
+            for _ in done:
+                bar.update()
         found = stored(learnings, store)
     if not found:
         raise ValueError("None of these is stored, and train=False: there is nothing to show.")

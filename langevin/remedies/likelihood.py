@@ -36,7 +36,7 @@ def figure(finals, title):
     are seeds, lines medians, bars intervals of 95 % (from 6 pairs on)."""
     drawn, (left, right) = plt.subplots(1, 2, figsize=(10, 4.2))
     depths = sorted(finals.depth.unique())
-    shifts = np.linspace(-0.2, 0.2, len(ARMS))
+    shifts = np.linspace(-0.12, 0.12, len(ARMS))
     for axes, data, value in (
         (left, finals, "log_likelihood"),
         (right, gains(finals), "gain"),
@@ -45,7 +45,7 @@ def figure(finals, title):
             if len(mine := data[data.arm == arm]):
                 _arm(axes, mine, value, depths, shift, color, arm)
         axes.set(xticks=range(len(depths)), xticklabels=depths, xlabel="hidden layers")
-    left.set_ylabel("log-likelihood of a test image (nats)")
+    left.set_ylabel("lower bound of a test image's\nlog-likelihood (nats)")
     right.set_ylabel("gain over reweighted wake-sleep\n(nats, pairs of one seed)")
     right.axhline(0, color="black", lw=0.8)
     one, seeds = finals.iloc[0], seeds_of(finals, ["arm", "depth"])
@@ -64,7 +64,7 @@ def _arm(axes, data, value, depths, shift, color, label):
     medians = []
     for place, depth in enumerate(depths):
         values = data[data.depth == depth][value]
-        spread = 0.04 * np.linspace(-1, 1, len(values)) if len(values) > 1 else 0
+        spread = 0.02 * np.linspace(-1, 1, len(values)) if len(values) > 1 else 0
         axes.plot(place + shift + spread, values, "o", color=color, ms=4, alpha=0.5)
         medians.append(values.median())
         if value == "gain" and len(values) >= analysis.LEAST_PAIRS:

@@ -69,7 +69,8 @@ def figure(finals, title):
     )  # fmt: skip
     for axes, ((depth, initializer), panel) in zip(grid[0], panels):
         for shift, (arm, look) in zip((-0.25, 0, 0.25), ARMS.items()):
-            _arm(axes, panel, names, shift, arm, *look)
+            if len(finals.query(look[0])):
+                _arm(axes, panel, names, shift, arm, *look)
         axes.set(
             title=f"depth {depth}, {plots.INITIALIZERS[initializer]}", xlim=(-14, 101),
             xlabel="final test accuracy (%)", yticks=range(len(names)), yticklabels=names,
