@@ -127,14 +127,15 @@ def within(share, level, repetitions):
 # final
 
 
-def test_final_values_are_means_over_the_last_three_epochs():
-    run = curve(0, epochs=5)
-    run["val_accuracy"] = [0.1, 0.5, 0.6, 0.7, 0.8, 0.96]
+@pytest.mark.parametrize("epochs, last", [(1, 1), (4, 1), (5, 1), (6, 2), (8, 2), (9, 3), (20, 3)])
+def test_final_values_are_means_over_the_last_three_epochs_or_the_last_third_of_few(epochs, last):
+    run = curve(0, epochs=epochs)
+    run["val_accuracy"] = values = np.linspace(0.1, 0.9, epochs + 1) ** 2
     shuffled = run.sample(frac=1, random_state=1)
     for given_frame in (run, shuffled):
         row = analysis.final(given_frame).iloc[0]
-        assert row.val_accuracy == pytest.approx((0.7 + 0.8 + 0.96) / 3)
-    assert analysis.final(run, last=1).val_accuracy[0] == pytest.approx(0.96)
+        assert row.val_accuracy == pytest.approx(values[-last:].mean())
+    assert analysis.final(run, last=1).val_accuracy[0] == pytest.approx(values[-1])
 
 
 def test_the_epoch_before_training_never_counts():

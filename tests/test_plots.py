@@ -131,9 +131,11 @@ def test_a_heat_map_has_a_cell_a_setting_and_says_how_many_started(finals):
 
 def test_the_verdict_map_counts_every_verdict_once():
     table = pd.DataFrame({"claim": ["C1", "C2", "C2"], "setting": ["a", "a", "b"],
-                          "verdict": ["holds", "does not", "not decided"]})  # fmt: skip
+                          "verdict": ["holds", "does not", "not decided"],
+                          "data": ["MNIST", "MNIST", "none yet"]})  # fmt: skip
     figure = plots.verdict_map(table, "title")
     assert {f"{v} (1)" for v in table.verdict} <= set(texts(figure))
+    assert figure.legends[0].get_title().get_text() == "data: MNIST; none yet"
     plt.close(figure)
 
 

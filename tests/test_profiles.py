@@ -89,6 +89,9 @@ def no_data_host(monkeypatch):
             raise datasets.DataUnavailable(f"{name} is not to be had")
 
     monkeypatch.setattr(datasets, "load", load)
+    profiles.missing.cache_clear()
+    yield
+    profiles.missing.cache_clear()
 
 
 def test_without_data_quick_falls_back_to_digits_loudly(no_data_host, capsys):
@@ -96,6 +99,9 @@ def test_without_data_quick_falls_back_to_digits_loudly(no_data_host, capsys):
     assert [block["dataset"] for block in blocks] == ["digits", "digits"]
     said = capsys.readouterr().out
     assert "mnist is not to be had" in said and "***" in said and "digits" in said
+    again = profiles.available("quick", [{"dataset": "mnist", "epochs": 3, "batch_size": 32}])
+    assert again == [{"dataset": "digits", "epochs": 15, "batch_size": 32, "train_size": None}]
+    assert not capsys.readouterr().out  # once is enough
 
 
 def test_without_data_paper_never_falls_back_and_still_knows_its_recorded_runs(no_data_host):

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from langevin import __main__, report, runs
+from langevin import __main__, report
 from langevin.store import Store
 
 
@@ -14,9 +14,9 @@ def test_in_short_every_verdict_is_told_once_under_its_claim():
     )  # fmt: skip
     first, second = report.in_short(rows).splitlines()
     assert first.startswith("- **C1") and first.endswith(
-        "**: **holds** for one. Not decided in 1 setting."
+        "**: **holds** in one. Not decided in 1 setting."
     )
-    assert second.startswith("- **C2") and second.endswith("**: **does not** for one; two.")
+    assert second.startswith("- **C2") and second.endswith("**: **does not hold** in one; two.")
 
 
 def test_why_counts_what_each_noise_starts_in_the_deepest_networks_of_the_papers_start():
@@ -57,10 +57,8 @@ def test_the_command_line_lists_trains_and_shows(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(__main__.profiles, "store", lambda *_: Store(tmp_path))
     small = {"dataset": "digits", "batch_size": 64, "epochs": 1, "depth": 1, "seed": [0, 1]}
 
-    def planned(profile, notebook, parameter):
-        return runs.grid([small]) if parameter == "runs" else []
-
-    monkeypatch.setattr(__main__.profiles, "planned", planned)
+    given = {"depth-mnist": {"runs": [small]}}
+    monkeypatch.setattr(__main__.profiles, "parameters", lambda _: given)
     only = ["--profile", "smoke", "--only", "depth-mnist"]
     assert not __main__.main(["list", *only])
     assert "depth-mnist: 0 of 2 runs stored" in capsys.readouterr().out
