@@ -94,8 +94,8 @@ def _outcome(arm):
 
 # The conditions of `analysis.condition` in a reader's words, in the order in which they are told.
 CONDITIONS = {
-    "no noise": "no noise",
-    "noise": "noise all along",
+    "no noise": "none",
+    "noise": "all along",
     "first 1 %": "in the first 1 % of steps alone",
     "after 1 %": "only after them",
 }
@@ -114,19 +114,11 @@ def why(finals):
     glorot, he = (arms[arms.initializer == start] for start in plots.INITIALIZERS)
     capped = sorted(glorot.noise_cap.dropna().unique())
     names = CONDITIONS | {f"P ≤ {cap:g}": f"all along, its P at most {cap:g}" for cap in capped}
-    told = {
-        words: here
-        for name, words in names.items()
-        if len(here := glorot[glorot.condition == name])
-    }
-    if len(plain := he[he.condition == "no noise"]):
-        told["He's start, no noise"] = plain
-    return "\n".join([
-        f"| Adam, depth {depth}, Glorot's start | {' | '.join(told)} |",
-        f"| --- |{' --- |' * len(told)}",
-        "| runs that end trained | "
-        + " | ".join(f"{here.started.sum()} of {len(here)}" for here in told.values()) + " |",
-    ])  # fmt: skip
+    told = {words: glorot[glorot.condition == name] for name, words in names.items()}
+    told["none, from He's start"] = he[he.condition == "no noise"]
+    rows = [f"| {words} | {_outcome(here)} |" for words, here in told.items() if len(here)]
+    head = f"| noise, Adam at depth {depth} from Glorot's start | runs that end trained |"
+    return "\n".join([head, "| --- | --- |", *rows])
 
 
 def details_text(finals, chain):

@@ -21,20 +21,21 @@ def test_in_short_every_verdict_is_told_once_under_its_claim():
 
 def test_why_counts_what_each_noise_starts_in_the_deepest_networks_of_the_papers_start():
     run = {"depth": 40, "initializer": "glorot_uniform", "learning_rate": 1e-3, "sigma": 1e-3,
-           "noise_cap": None, "noise_start": 0.0, "noise_stop": 1.0, "started": True}  # fmt: skip
+           "noise_cap": None, "noise_start": 0.0, "noise_stop": 1.0, "started": True,
+           "learned": False, "val_accuracy": 0.95}  # fmt: skip
     other = [{"sigma": 0.0, "started": False}, {"noise_cap": 100.0, "started": False},
              {"noise_stop": 0.01}, {"noise_start": 0.01}, {}, {"noise_cap": 1000.0},
              {"depth": 20}, {"learning_rate": 3e-4},
              {"initializer": "he_uniform"},
              {"initializer": "he_uniform", "sigma": 0.0}]  # fmt: skip
-    head, _, row = report.why(pd.DataFrame([{**run, **one} for one in other])).splitlines()
-    cells = [line.strip("| ").split(" | ") for line in (head, row)]
-    assert dict(zip(*cells)) == {
-        "Adam, depth 40, Glorot's start": "runs that end trained",
-        "no noise": "0 of 1", "noise all along": "1 of 1",
-        "in the first 1 % of steps alone": "1 of 1", "only after them": "1 of 1",
-        "all along, its P at most 100": "0 of 1", "all along, its P at most 1000": "1 of 1",
-        "He's start, no noise": "1 of 1",
+    table = report.why(pd.DataFrame([{**run, **one} for one in other]))
+    rows = [line.strip("| ").split(" | ") for line in table.splitlines()]
+    trained = "1 of 1, median accuracy 95.0 %"
+    assert rows[0] == ["noise, Adam at depth 40 from Glorot's start", "runs that end trained"]
+    assert dict(rows[2:]) == {
+        "none": "0 of 1", "all along": trained, "in the first 1 % of steps alone": trained,
+        "only after them": trained, "all along, its P at most 100": "0 of 1",
+        "all along, its P at most 1000": trained, "none, from He's start": trained,
     }  # fmt: skip
 
 
