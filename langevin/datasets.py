@@ -99,6 +99,11 @@ def load(name):
     return _from_keras(name)
 
 
+def tested_of(images, tested, n):
+    """How many test images a `subset` of `n` training images keeps, of so many of both."""
+    return min(tested, max(1_000, tested * n // images))
+
+
 def subset(dataset, n):
     """Keep at most the first `n` training images, and of the test set the same share, but of it
     never less than 1,000 images, if it has them.
@@ -117,7 +122,7 @@ def subset(dataset, n):
     images, tested = len(dataset.x_train), len(dataset.x_test)
     if n >= images:
         return dataset
-    tested = min(tested, max(1_000, tested * n // images))
+    tested = tested_of(images, tested, n)
     return dataclasses.replace(
         dataset,
         x_train=dataset.x_train[:n],

@@ -11,7 +11,7 @@ from concurrent import futures
 import keras
 
 from langevin import executors, models, training
-from langevin.datasets import SIZES
+from langevin.datasets import SIZES, tested_of
 from langevin.runs import data_facts, dataset_of, device, frame, group_size, key_of, records
 from langevin.store import Store, root
 
@@ -157,7 +157,7 @@ def _operations(run):
     if run.dataset in SIZES:  # known without the data
         images, tested, (*sides, channels), classes = SIZES[run.dataset]
         part = min(images, run.train_size or images)
-        images, tested = part, max(1_000, tested * part // images)
+        images, tested = part, tested_of(images, tested, part)
         shape = (*(max(side, models.LEAST_SIDE.get(run.model, 1)) for side in sides), channels)
     else:
         data = dataset_of(run)

@@ -37,7 +37,7 @@ def by_layer(frame, title, epochs):
                 _bundle(axes, np.arange(len(lines)), lines, color, label)
             axes.set_yscale("log")
     for axes, epoch in zip(grid[0], epochs):
-        axes.set_title("before training" if epoch == 0 else f"after epoch {epoch}")
+        axes.set_title(_when(epoch))
     for axes in grid[-1]:
         axes.set_xlabel("layer (0 is nearest the input)")
     finish(figure, title, frame, grid[0])
@@ -83,12 +83,15 @@ def told(frame, epochs):
             said = []
             for epoch in epochs:
                 here = np.array(runs[runs.epoch == epoch].gradient_variance.tolist())
-                when = "before training" if epoch == 0 else f"after epoch {epoch}"
-                said.append(f"{np.sqrt(np.median(here[:, :-1])):.2g} {when}")
+                said.append(f"{np.sqrt(np.median(here[:, :-1])):.2g} {_when(epoch)}")
             arms.append(f"{label} {', '.join(said)}")
         name = f"depth {depth}, {INITIALIZERS[initializer]}"
         lines.append(f"- **{name}**: {'; '.join(arms)}.")
     return "\n".join(lines)
+
+
+def _when(epoch):
+    return f"after epoch {epoch}" if epoch else "before training"
 
 
 def _arms(frame):
