@@ -9,6 +9,9 @@ import sys
 from langevin import executors, profiles, runs, sweeps, training
 from langevin.remedies import learning
 
+# For each kind of blocks: who trains what they plan, and who makes a frame of its records.
+KINDS = {"runs": (sweeps.sweep, runs.frame), "learnings": (learning.learn, learning.frame)}
+
 
 def main(arguments=None):
     parser = argparse.ArgumentParser(prog="python -m langevin", description=__doc__)
@@ -63,41 +66,38 @@ def _count(text):
 
 
 def _studies(options):
-    """Each notebook's name, what it plans, runs or learnings, and its store."""
+    """Each notebook's name, what it plans, of which of KINDS, and its store."""
     for notebook in profiles.notebooks(options.profile, options.only):
-        for parameter in profiles.BLOCKS:
-            blocks = profiles.parameters(options.profile)[notebook].get(parameter, [])
-            blocks = profiles.available(options.profile, blocks)
-            planned = runs.grid(blocks, profiles.BLOCKS[parameter])
+        for kind, settings in profiles.BLOCKS.items():
+            blocks = profiles.parameters(options.profile)[notebook].get(kind, [])
+            planned = runs.grid(profiles.available(options.profile, blocks), settings)
             if options.seeds is not None:
                 planned = [run for run in planned if run.seed < options.seeds]
             if planned:
-                yield notebook, planned, profiles.store(options.profile, notebook)
+                yield notebook, planned, kind, profiles.store(options.profile, notebook)
 
 
 def list_runs(options):
-    for notebook, planned, store in _studies(options):
+    for notebook, planned, _, store in _studies(options):
         stored = [store.find(runs.key_of(run)) is not None for run in planned]
         print(f"{notebook}: {sum(stored)} of {len(planned)} runs stored")
 
 
 def train(options):
-    for notebook, planned, store in _studies(options):
+    for notebook, planned, kind, store in _studies(options):
         print(notebook)
         elsewhere = os.environ.get("LANGEVIN_CLUSTER")
         own = contextlib.nullcontext() if elsewhere else executors.workers(options.workers)
         with own as pool:
-            train_all = sweeps.sweep if isinstance(planned[0], runs.Run) else learning.learn
-            train_all(planned, store, executor=pool)
+            KINDS[kind][0](planned, store, executor=pool)
 
 
 def show(options):
-    for notebook, planned, store in _studies(options):
+    for notebook, planned, kind, store in _studies(options):
         found = runs.stored(planned, store)
         print(f"{notebook}: {len(found)} of {len(planned)} runs stored")
         if found:
-            kind = runs if isinstance(planned[0], runs.Run) else learning
-            frame = kind.frame(found.values())
+            frame = KINDS[kind][1](found.values())
             hidden = [*training.BY_LAYER, "seconds", "compile_seconds"]
             frame = frame.drop(columns=hidden, errors="ignore")
             last = frame[frame.groupby("key").epoch.transform("max") == frame.epoch]
