@@ -196,7 +196,10 @@ def curves(frame, title, arms=PLAIN_AND_LANGEVIN, row="initializer", column="dep
             panel = here[here[column] == place]
             for arm, (query, color, _) in arms.items():
                 color = color or COLORS[optimizer]
-                _bundle(axes, panel.query(query), color, arm.format(NAMES[optimizer]))
+                wide = panel.query(query).pivot_table(
+                    index="epoch", columns="seed", values="val_accuracy"
+                )
+                bundle(axes, 100 * wide, color, arm.format(NAMES[optimizer]))
     for place, top, bottom in zip(columns, grid[0], grid[-1]):
         top.set_title(word(column, place))
         bottom.set_xlabel("epoch")
@@ -205,9 +208,9 @@ def curves(frame, title, arms=PLAIN_AND_LANGEVIN, row="initializer", column="dep
     return figure
 
 
-def _bundle(axes, runs, color, label):
-    """Every seed as a thin line, their median as a thick one, its band from 10 seeds on."""
-    wide = 100 * runs.pivot_table(index="epoch", columns="seed", values="val_accuracy")
+def bundle(axes, wide, color, label):
+    """Every seed, a column, as a thin line, their median as a thick one, its 95 % band from 10
+    seeds on."""
     if wide.empty:
         return
     axes.plot(wide.index, wide, color=color, lw=0.7, alpha=0.45)

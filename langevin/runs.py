@@ -328,25 +328,30 @@ def records(group, store=None):
     dataset = dataset_of(first)
     name = keys[0] if len(keys) == 1 else digest(" ".join(keys))
     histories = training.fit(group, dataset, checkpoint=store and store.checkpoint(name))
+    # The images as they came, not enlarged for the model.
+    facts = provenance(data_of(first.dataset, first.train_size, first.validation))
+    facts |= {"classes": dataset.classes, "group_size": group_size(first.program())}
+    return [
+        {"key": key, "run": run.settings(), **facts, "history": by_column(history)}
+        for key, run, history in zip(keys, group, histories)
+    ]
+
+
+def provenance(dataset):
+    """Where numbers come from, as a record has it: backend, device, machine, versions, data."""
     packages = ("keras", keras.backend.backend(), "numpy")
-    shared = {
+    return {
         "backend": keras.backend.backend(),
         "device": device(),
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
         "versions": {"python": platform.python_version(), **{p: _version(p) for p in packages}},
         "dataset_label": dataset.label,
-        # of the images as they came, not enlarged for the model
-        "data_hash": data_of(first.dataset, first.train_size, first.validation).hash,
-        "classes": dataset.classes,
-        "group_size": group_size(first.program()),
+        "data_hash": dataset.hash,
     }
-    return [
-        {"key": key, "run": run.settings(), **shared, "history": _by_column(history)}
-        for key, run, history in zip(keys, group, histories)
-    ]
 
 
-def _by_column(rows):
+def by_column(rows):
+    """A list of dicts, one an epoch, as the dict of lists that a record has."""
     return {name: [row[name] for row in rows] for name in rows[0]}
 
 

@@ -10,6 +10,7 @@ import argparse
 import collections
 import contextlib
 import csv
+import itertools
 import json
 import os
 import random
@@ -21,6 +22,7 @@ import sys
 import tempfile
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -164,28 +166,46 @@ class Campaign:
 
 
 def soak(minutes, counts):
-    """Kills and faults for some minutes; every phase and signal in turn."""
-    dice, until = random.Random(), time.monotonic() + 60 * minutes
-    turns = [(phase, name) for name in SIGNALS for phase in PHASES]
-    with tempfile.TemporaryDirectory() as folder:
-        calm = Campaign(Path(folder) / "calm")
+    """Kills and faults for some minutes, in two folders at a time."""
+    until = time.monotonic() + 60 * minutes
+    sides = [collections.Counter() for _ in range(2)]
+    with tempfile.TemporaryDirectory() as name, ThreadPoolExecutor(len(sides)) as pool:
+        calm = Campaign(Path(name) / "calm")
         assert calm.completed(), calm.said
-        expected, number = calm.results(), 0
-        while time.monotonic() < until:
-            campaign = Campaign(Path(folder) / f"campaign-{(number := number + 1)}")
-            for _ in range(2 * len(PHASES)):
-                phase, name = turns.pop(0)
-                turns.append((phase, name))
-                counts[f"{name} while {phase}"] += campaign.killed(phase, name, dice)
-                if dice.random() < 0.3:
-                    counts["faults: stored runs damaged"] += campaign.damage(dice)
-                if time.monotonic() > until:
-                    break
-            assert campaign.completed(), campaign.said
-            results = campaign.results()
-            counts["runs compared"] += len(expected)
-            counts["runs lost"] += len(expected.keys() - results.keys())
-            counts["runs wrong"] += sum(results[k] != expected.get(k) for k in results)
+        expected = calm.results()
+        try:
+            jobs = [
+                pool.submit(campaigns, Path(name) / str(number), expected, until, own)
+                for number, own in enumerate(sides)
+            ]
+            for job in jobs:
+                job.result()
+        finally:
+            for own in sides:
+                counts.update(own)
+
+
+def campaigns(folder, expected, until, counts):
+    """One campaign after the other; every phase and signal in turn."""
+    dice = random.Random()
+    turns = [(phase, name) for name in SIGNALS for phase in PHASES]
+    dice.shuffle(turns)
+    turns = itertools.cycle(turns)
+    for number in itertools.count():
+        if time.monotonic() > until:
+            return
+        campaign = Campaign(folder / str(number))
+        for phase, name in itertools.islice(turns, 2 * len(PHASES)):
+            counts[f"{name} while {phase}"] += campaign.killed(phase, name, dice)
+            if dice.random() < 0.3:
+                counts["faults: stored runs damaged"] += campaign.damage(dice)
+            if time.monotonic() > until:
+                break
+        assert campaign.completed(), campaign.said
+        results = campaign.results()
+        counts["runs compared"] += len(expected)
+        counts["runs lost"] += len(expected.keys() - results.keys())
+        counts["runs wrong"] += sum(results[k] != expected.get(k) for k in results)
 
 
 def inputs_tried(minutes):

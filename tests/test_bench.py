@@ -332,7 +332,7 @@ def test_the_plain_counterparts_are_keras_own(setting, name):
     assert isinstance(optimizers.BY_NAME[name](), type(fit.model.optimizer))
 
 
-def test_a_further_run_shares_the_program_and_gives_the_epoch_asked_for(setting, monkeypatch):
+def test_both_epochs_of_a_further_run_are_one_runs_which_shares_the_program(setting, monkeypatch):
     made = []
     monkeypatch.setattr(
         timed.training, "fit",
@@ -341,16 +341,19 @@ def test_a_further_run_shares_the_program_and_gives_the_epoch_asked_for(setting,
     first, second = (
         timed.FurtherRun(variant(what, OURS, "adam", ALL), setting) for what in (FIRST, SECOND)
     )
-    assert (first(), first(), second()) == (1.0, 1.0, 2.0)
+    assert (second(), first(), second(), first()) == (2.0, 1.0, 2.0, 1.0)
     programs = {run.program() for [run] in made}
-    assert len(programs) == 1 and len({run for [run] in made}) == 2
+    assert len(programs) == 1 and len(made) == len({run for [run] in made}) == 2
     assert {run.epochs for [run] in made} == {2}
 
 
-def test_steps_of_convolutions_are_few(setting):
-    dense, convolutions = (variant("step", OURS, "adam", NONE, model=m) for m in ("dense-2", "vgg"))
-    assert (setting.steps_of(dense), setting.steps_of(convolutions)) == (4, 3)
-    assert len(setting.data(dense).x_train) == 4 * 128
+def test_steps_of_convolutions_are_few_and_long_ones_take_turns_one_by_one(setting):
+    steps = {
+        (model, loop): setting.steps_of(variant("step", loop, "adam", NONE, model=model))
+        for model in ("dense-2", "conv-dense-2", "resnet") for loop in (OURS, FIT)
+    }  # fmt: skip
+    assert list(steps.values()) == [4, 4, 3, 3, 1, 3]
+    assert len(setting.data(variant("step", OURS, "adam", NONE)).x_train) == 4 * 128
     assert setting.data(variant("epoch", OURS, "adam", NONE)) is setting.dataset
     assert setting.run(variant("step", OURS, "adam", SOME, model="conv-dense-7")).depth == 7
 

@@ -2,6 +2,7 @@
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 from matplotlib.ticker import MaxNLocator
 
 from langevin import plots
@@ -33,8 +34,8 @@ def by_layer(frame, title, epochs):
         for axes, epoch in zip(line, epochs):
             here = frame[frame.epoch == epoch]
             for runs, color, label in _arms(here):
-                lines = np.array(runs[column].tolist()).T
-                _bundle(axes, np.arange(len(lines)), lines, color, label)
+                lines = pd.DataFrame(runs[column].tolist()).T
+                plots.bundle(axes, lines, color, label)
             axes.set_yscale("log")
     for axes, epoch in zip(grid[0], epochs):
         axes.set_title(_when(epoch))
@@ -61,7 +62,7 @@ def along(frame, title):
             for runs, color, label in _arms(here):
                 wide = runs.assign(value=_of_a_run(runs, name))
                 wide = wide.pivot(index="epoch", columns="seed", values="value")
-                _bundle(axes, wide.index, wide.to_numpy(), color, label)
+                plots.bundle(axes, wide, color, label)
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         line[0].set_yscale("log")
         line[0].set_ylabel(f"depth {depth}\n{INITIALIZERS[initializer].split(' ')[0]}")
@@ -109,9 +110,3 @@ def _of_a_run(runs, name):
         return runs.sharpness
     column = {"volume": "log_weight_volume", "correlation": "neuron_correlation"}[name]
     return runs[column].map(lambda values: np.mean(values[1:-1]))
-
-
-def _bundle(axes, x, lines, color, label):
-    """Lines, thin, and their median, thick."""
-    axes.plot(x, lines, color=color, lw=0.7, alpha=0.5)
-    axes.plot(x, np.median(lines, axis=1), color=color, label=label)

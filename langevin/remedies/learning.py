@@ -18,7 +18,7 @@ from langevin import datasets, executors
 from langevin.checks import check_settings, count, number, one_of, setting
 from langevin.optimizers import LAdam
 from langevin.remedies.helmholtz import RULES, Helmholtz, gradients
-from langevin.runs import NAMED_DATA, data_facts, device, key_of, stored
+from langevin.runs import NAMED_DATA, by_column, data_facts, device, key_of, provenance, stored
 from langevin.store import digest
 from langevin.training import order
 
@@ -183,15 +183,9 @@ def _keep(learning, store):
     key = key_of(learning)
     with store.lock(key):
         if store.load(key) is None:
-            data = images_of(learning.dataset, learning.side)[2]
-            rows = train(learning)
-            store.save({
-                "key": key, "learning": dataclasses.asdict(learning),
-                "backend": keras.backend.backend(), "device": device(),
-                "versions": {"keras": keras.__version__},
-                "data_hash": data.hash, "dataset_label": data.label,
-                "history": {name: [row[name] for row in rows] for name in rows[0]},
-            })  # fmt: skip
+            facts = provenance(images_of(learning.dataset, learning.side)[2])
+            facts |= {"key": key, "learning": dataclasses.asdict(learning)}
+            store.save({**facts, "history": by_column(train(learning))})
 
 
 def frame(records):

@@ -78,15 +78,7 @@ def figure(finals, title):
         )  # fmt: skip
         axes.axvspan(-14, 0, color="0.94", zorder=0)
         axes.text(-13.5, -0.6, "not trained:", color=plots.GREY, fontsize=8)
-    handles, labels = grid[0, 0].get_legend_handles_labels()
-    one, seeds = finals.iloc[0], finals.seed.nunique()
-    drawn.suptitle(title, x=0.01, ha="left", fontsize=13, fontweight="bold")
-    legend = drawn.legend(
-        handles, labels, loc="outside lower left", ncols=3, alignment="left",
-        title=f"{one.dataset_label}, {seeds} seed{'s' * (seeds > 1)}, {one.epochs} epochs; "
-        f"{one.backend} on {one.device}",
-    )  # fmt: skip
-    legend.get_title().set(color=plots.GREY, fontsize=9)
+    plots.finish(drawn, title, finals, grid[0, :1])
     return drawn
 
 
