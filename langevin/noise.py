@@ -36,6 +36,7 @@ if keras.backend.backend() == "tensorflow":
         return tf.cos(angle), tf.sin(angle)
 
 elif keras.backend.backend() == "jax":
+    import jax
     import jax.numpy as jnp
     from jax.extend.random import threefry_2x32
 
@@ -87,3 +88,17 @@ def normal(seed, step, start, stop):
     across, up = _direction(ops.reshape(angle, (-1, half)))
     pairs = ops.concatenate([radius * across, radius * up], axis=1)
     return ops.reshape(pairs, (-1,))[start - first * BLOCK : stop - first * BLOCK]
+
+
+def scaled_normal(sigma, seed, step, start, stop):
+    """sigma times `normal`, which is not drawn where sigma, a float32 scalar >= 0, is 0."""
+    return ops.cond(
+        sigma > 0,
+        lambda: sigma * normal(seed, step, start, stop),
+        lambda: ops.zeros((stop - start,), "float32"),
+    )
+
+
+if keras.backend.backend() == "jax":
+    # In eager code JAX would compile the condition again at every step.
+    scaled_normal = jax.jit(scaled_normal, static_argnames=("start", "stop"), inline=True)

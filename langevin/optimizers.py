@@ -154,11 +154,7 @@ class Langevin:
         start, stop = self._span
         seed, step = (ops.convert_to_tensor(v) for v in (self._seed, self._iterations))
         sigma = ops.cast(self.sigma, "float32")
-        draws = ops.cond(
-            sigma > 0,
-            lambda: sigma * noise.normal(seed, step, start, stop),
-            lambda: ops.zeros((stop - start,), "float32"),
-        )
+        draws = noise.scaled_normal(sigma, seed, step, start, stop)
         cuts = [offset - start for offset in self._offsets if start < offset < stop]
         return tuple(ops.split(draws, cuts)) if cuts else (draws,)
 

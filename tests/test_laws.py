@@ -270,23 +270,27 @@ def drop_root_of_learning_rate(patch):
 
 
 def five_percent_more_noise(patch):
-    original = noise.normal
-    patch.setattr(noise, "normal", lambda *arguments: 1.05 * original(*arguments))
+    original = noise.scaled_normal
+    patch.setattr(noise, "scaled_normal", lambda *arguments: 1.05 * original(*arguments))
 
 
 def same_noise_every_step(patch):
-    original = noise.normal
-    patch.setattr(noise, "normal", lambda seed, step, a, b: original(seed, 0 * step, a, b))
+    original = noise.scaled_normal
+    patch.setattr(
+        noise,
+        "scaled_normal",
+        lambda sigma, seed, step, a, b: original(sigma, seed, 0 * step, a, b),
+    )
 
 
 def noise_shared_by_equal_shapes(patch):
-    original = noise.normal
+    original = noise.scaled_normal
 
-    def normal(seed, step, start, stop):
-        period = original(seed, step, 0, 100_000)  # the size of both variables of `noises`
+    def periodic(sigma, seed, step, start, stop):
+        period = original(sigma, seed, step, 0, 100_000)  # the size of both variables of `noises`
         return ops.tile(period, -(-stop // 100_000))[start:stop]
 
-    patch.setattr(noise, "normal", normal)
+    patch.setattr(noise, "scaled_normal", periodic)
 
 
 MUTATIONS = {

@@ -269,7 +269,7 @@ def test_without_noise_nothing_is_drawn(case, monkeypatch):
     def fail(*arguments):
         raise AssertionError("drawn")
 
-    monkeypatch.setattr("langevin.noise.normal", fail)
+    monkeypatch.setattr("langevin.noise.scaled_normal", fail)
     path_of(case(LR, sigma=0.0), gradients_of(10, 1))
     with pytest.raises(AssertionError, match="drawn"):
         path_of(case(LR, sigma=SIGMA), gradients_of(10, 1))

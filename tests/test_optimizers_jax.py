@@ -44,6 +44,23 @@ def test_stateless_apply_is_apply_to_the_bit(case):
     assert_equal(numpy_of(optimizer.variables), start)  # nothing was written
 
 
+@all_optimizers
+def test_eager_steps_compile_nothing_after_the_first_two(case):
+    """A step that compiles takes 300 times as long."""
+    compiled, watched = [], "/jax/core/compile/backend_compile_duration"
+    jax.monitoring.register_event_duration_secs_listener(
+        lambda event, *_, **__: compiled.append(event) if event == watched else None
+    )
+    [variable], optimizer = variables_of(np.zeros(100)), case(LR, sigma=SIGMA)
+    for step, gradient in enumerate(gradients_of(100, 4)):
+        if step == 2:
+            compiled.clear()
+        optimizer.apply([jnp.asarray(gradient)], [variable])
+    assert not compiled
+    jax.jit(lambda x: 3 * x)(1.0)
+    assert compiled  # it does listen
+
+
 @pytest.mark.parametrize("case", THREE, ids=str)
 def test_runs_of_other_seeds_and_sigmas_side_by_side_are_the_runs_alone(case):
     """vmap over the optimizers' variables: one program for a group of runs."""

@@ -79,7 +79,9 @@ def test_figure_and_table_have_a_row_a_remedy():
         {"key": f"{remedy}{sigma}{seed}", "remedy": remedy, "sigma": sigma, "seed": seed,
          "langevin_layers": "all", "depth": 3, "initializer": "glorot_uniform", "model": "dense",
          "optimizer": "adam", "learning_rate": 1e-3, "dataset": "digits", "classes": 10,
-         "val_accuracy": 0.9, "started": remedy is not None or sigma > 0, "epochs": 2,
+         "variant": "paper", "epsilon": 1e-6, "noise_cap": None, "noise_start": 0.0,
+             "noise_stop": 1.0, "noise_bias_correction": True,
+             "val_accuracy": 0.9, "started": remedy is not None or sigma > 0, "epochs": 2,
          "dataset_label": "digits", "backend": "tensorflow", "device": "cpu"}
         for remedy in (None, "elu") for sigma in (0.0, 1e-3) for seed in (0, 1)
     ]  # fmt: skip

@@ -10,6 +10,7 @@ import pandas as pd
 from langevin import analysis, models, plots, remedies, runs
 
 PLAIN = "ReLU alone"
+STRIP = 20  # left of 0: the counts of runs that are not trained
 ARMS = {
     "alone": ("sigma == 0", plots.GREY, "o"),
     "with Langevin noise": ("sigma > 0 and langevin_layers == 'all'", "#0072B2", "D"),
@@ -72,12 +73,12 @@ def figure(finals, title):
             if len(finals.query(look[0])):
                 _arm(axes, panel, names, shift, arm, *look)
         axes.set(
-            title=f"depth {depth}, {plots.INITIALIZERS[initializer]}", xlim=(-14, 101),
+            title=f"depth {depth}, {plots.INITIALIZERS[initializer]}", xlim=(-STRIP, 101),
             xlabel="final test accuracy (%)", yticks=range(len(names)), yticklabels=names,
             ylim=(len(names) - 0.5, -1),
         )  # fmt: skip
-        axes.axvspan(-14, 0, color="0.94", zorder=0)
-        axes.text(-13.5, -0.6, "not trained:", color=plots.GREY, fontsize=8)
+        axes.axvspan(-STRIP, 0, color="0.94", zorder=0)
+        axes.text(0.5 - STRIP, -0.6, "not trained:", color=plots.GREY, fontsize=8)
     plots.finish(drawn, title, finals, grid[0, :1])
     return drawn
 
@@ -100,7 +101,7 @@ def _arm(axes, panel, names, shift, label, query, color, marker):
         if name == PLAIN and len(trained):
             axes.axvline(trained.median(), color=color, alpha=0.4, lw=1)
         if missing := len(here) - len(trained):
-            axes.text(-13, place + shift, f"{missing}/{len(here)}", color=color, fontsize=7,
+            axes.text(1 - STRIP, place + shift, f"{missing}/{len(here)}", color=color, fontsize=7,
                       va="center")  # fmt: skip
 
 
