@@ -6,7 +6,7 @@ SHELL := bash
 
 NOTEBOOKS := $(basename $(notdir $(wildcard notebooks/*.ipynb)))
 .PHONY: help figures $(NOTEBOOKS) readme badges page tune verify bench soak lab \
-  test test-lowest test-browser test-fresh audit lint format lock clean distclean
+  test test-lowest test-browser test-arrivals audit lint format lock clean distclean
 
 RUN := .venv/bin/python -m langevin
 FLAGS = $(if $(PROFILE),--profile $(PROFILE)) $(if $(filter-out 0,$(FRESH)),--fresh) $(ARGS)
@@ -57,8 +57,8 @@ lab: .venv/.ready  ## open the notebooks in JupyterLab
 	.venv/bin/python -m jupyterlab notebooks/start-here.ipynb
 
 # Two workers on two cores: more threads in each would only wait for one another.
-test test-lowest test-browser test-fresh: export OMP_NUM_THREADS = 1
-test test-lowest test-browser test-fresh: export TF_NUM_INTRAOP_THREADS = 1
+test test-lowest test-browser test-arrivals: export OMP_NUM_THREADS = 1
+test test-lowest test-browser test-arrivals: export TF_NUM_INTRAOP_THREADS = 1
 
 test: lint  ## lint, then every test: both backends, and every notebook in the smoke profile
 	KERAS_BACKEND=jax .venv/bin/$(PYTEST) $(OPTIMIZER_TESTS) $(wildcard tests/test_*_jax.py)
@@ -70,8 +70,9 @@ test-lowest: .venv-lowest/.ready  ## the optimizers' tests on the lowest version
 test-browser: .venv/.ready  ## JupyterLab and the page in a headless Chromium, which must be there
 	.venv/bin/$(PYTEST) tests/arrivals/{lab,opened_page}.py
 
-test-fresh: .venv/.ready  ## what Binder, Colab and docs/extend.md do, in fresh environments
-	.venv/bin/$(PYTEST) tests/arrivals/{fresh,extend}.py
+test-arrivals: .venv/.ready  ## the same, and what Binder, Colab and docs/extend.md do, fresh
+	.venv/bin/$(PYTEST) $(ARRIVALS:%=tests/arrivals/%.py)
+ARRIVALS := fresh extend lab opened_page
 
 audit: build/pip-audit  ## look for known holes in the locked dependencies
 	$</bin/python tests/audit.py $</bin/pip-audit

@@ -1,6 +1,6 @@
 """How readers arrive: by JupyterLab, Binder, Colab, the page, and by adding to the repository.
 
-Each is done for real, on a copy of the repository.  Slow: `make test-browser`, `make test-fresh`.
+Each is done for real, on a copy of the repository.  Slow: `make test-arrivals`.
 """
 
 import os
