@@ -520,6 +520,8 @@ def _points(low, high):
 
 
 def _too_few(row):
+    if not row.n:
+        return "no pair is there"
     return f"both started in {row.n_both} of {row.n} pairs; a 95 % interval needs {LEAST_PAIRS}"
 
 

@@ -82,17 +82,17 @@ def noisy(plain, *noises, goals=()):
 
 
 def optimizer_steps():
-    """Every optimizer with noise over without, on both backends and in `model.fit`; L-Adam's parts
-    say where its time goes."""
+    """Every optimizer with noise over without, in our loop and in `model.fit`; L-Adam also on JAX,
+    and its parts, which say where its time goes."""
     for name in optimizers.BY_NAME:
         plain, adam = dataclasses.replace(STEP, optimizer=name), name == "adam"
         yield from noisy(plain, SOME, ALL, goals=(1.15, 1.3) if adam else ())
-        on_jax = dataclasses.replace(plain, backend="jax")
-        yield from noisy(on_jax, ALL, goals=(1.1,) if adam else ())
-    yield from noisy(dataclasses.replace(STEP, loop=FIT, noise=KERAS), NONE, ALL)
+        in_fit = dataclasses.replace(plain, loop=FIT, noise=KERAS)
+        yield from noisy(in_fit, *((NONE, SOME, ALL) if adam else (ALL,)))
     for part in ({"what": "update"}, {"what": "draw", "noise": ALL}):
         yield Comparison(dataclasses.replace(STEP, **part), STEP)
     on_jax = dataclasses.replace(STEP, backend="jax")
+    yield from noisy(on_jax, ALL, goals=(1.1,))
     yield Comparison(dataclasses.replace(on_jax, what="draw", noise=ALL), on_jax)
 
 

@@ -92,6 +92,9 @@ def _readable(notebook, title):
             if one.get("name") != "stderr" and WIDGET not in one.get("data", {})
         ]  # fmt: skip
         for output in cell.outputs:
+            if written := output.get("data", {}).get("text/markdown"):
+                # What was computed names data sets by their files: it holds no HTML of ours.
+                output.data["text/html"] = markdown(written, "notebooks", escape=True)
             output.setdefault("metadata", {})
             output.metadata["image/png"] = {"alt": f"Figure: {heading} ({title})"}
     return notebook
@@ -107,14 +110,17 @@ class _Exporter(HTMLExporter):
         return markdown(source, "notebooks")
 
 
-def markdown(text, folder=""):
-    """Markdown of a file in this folder, as HTML; links lead to pages or to the repository."""
-    return MarkdownWithMath(renderer=_Renderer(folder)).render(text)
+def markdown(text, folder="", escape=False):
+    """Markdown of a file in this folder, as HTML; links lead to pages or to the repository.
+
+    HTML in it is passed on, or shown as it is written if `escape`.
+    """
+    return MarkdownWithMath(renderer=_Renderer(folder, escape)).render(text)
 
 
 class _Renderer(IPythonRenderer):
-    def __init__(self, folder):
-        super().__init__(escape=False, exclude_anchor_links=True)
+    def __init__(self, folder, escape):
+        super().__init__(escape=escape, exclude_anchor_links=True)
         self.folder = folder
 
     def inline_math(self, body):
@@ -159,7 +165,7 @@ def _write(site, path, template, title, body, **given):
 @functools.cache
 def _templates():
     loader = FileSystemLoader(root() / "page")
-    return Environment(loader=loader, trim_blocks=True, lstrip_blocks=True)
+    return Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
 
 
 def _notebooks():

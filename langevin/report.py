@@ -35,8 +35,8 @@ def claims_text(rows, finals):
 
 
 def show_table(table):
-    """A comparison as a table to read: counts, medians in points, p."""
-    return table.style.hide(axis="index").format(precision=3, na_rep="–")
+    """A table to read; text in it is shown as it is written."""
+    return table.style.hide(axis="index").format(precision=3, na_rep="–", escape="html")
 
 
 def columns(frame):

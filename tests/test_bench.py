@@ -164,11 +164,13 @@ def test_our_loop_is_held_to_fit_on_both_backends(planned):
 
 
 def test_every_optimizer_is_held_to_its_plain_counterpart(planned):
-    for backend, goal in (("tensorflow", 1.3), ("jax", 1.1)):
-        for name in optimizers.BY_NAME:
-            plain = Variant("step", OURS, name, NONE, backend=backend)
-            noisy = dataclasses.replace(plain, noise=ALL)
-            assert planned[noisy, plain] == (goal if name == "adam" else None)
+    for name in optimizers.BY_NAME:
+        plain, fit = Variant("step", OURS, name, NONE), Variant("step", FIT, name, KERAS)
+        noisy = dataclasses.replace(plain, noise=ALL)
+        assert planned[noisy, plain] == (1.3 if name == "adam" else None)
+        assert (dataclasses.replace(fit, noise=ALL), fit) in planned
+    plain, noisy = (Variant("step", OURS, "adam", kind, backend="jax") for kind in (NONE, ALL))
+    assert planned[noisy, plain] == 1.1
 
 
 def test_the_epochs_that_the_issue_names_have_goals(planned):

@@ -6,9 +6,10 @@ That pages are readable and load nothing from afar a browser sees in tests/arriv
 import re
 
 import nbformat
+import pandas as pd
 import pytest
 
-from langevin import badges, page
+from langevin import badges, page, report
 
 
 @pytest.fixture
@@ -47,6 +48,24 @@ def test_a_notebook_is_shown_without_what_is_no_reader_s_business(executed):
 def test_without_injected_parameters_the_stored_ones_are_shown(executed):
     executed.cells = [cell for cell in executed.cells if "given" not in cell.source]
     assert "stored" in html_of(executed)
+
+
+def test_what_is_shown_is_escaped(executed):
+    bad, new = "<script>alert(1)</script>", nbformat.v4
+    table = report.show_table(pd.DataFrame({"data": [bad]}))
+    executed.cells[-1].outputs = [
+        new.new_output("stream", name="stdout", text=bad),
+        new.new_output("display_data", data={"text/markdown": f"- **{bad}**"}),
+        new.new_output("display_data", data={"text/html": table.to_html(), "text/plain": bad}),
+    ]
+    html = html_of(executed)
+    assert "<script>" not in html and html.count("&lt;script&gt;") == 3 and "<strong>" in html
+
+
+def test_a_title_is_escaped(tmp_path):
+    page._write(tmp_path, "one.html", "layout.html.j2", "a <b> title", "<p>body</p>")
+    html = (tmp_path / "one.html").read_text()
+    assert "a &lt;b&gt; title" in html and "<p>body</p>" in html
 
 
 def test_formulas_are_mathml_and_code_is_not_taken_for_one(executed):

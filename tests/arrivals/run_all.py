@@ -1,0 +1,50 @@
+"""Run All Cells of every notebook as it is stored, in the memory that Binder gives.
+
+Takes some ten minutes, so by name only: `make test-arrivals ARRIVALS=run_all`.
+"""
+
+import threading
+import time
+from pathlib import Path
+
+import nbclient
+import nbformat
+import psutil  # comes with ipykernel
+import pytest
+
+FOLDER = Path(__file__).resolve().parents[2] / "notebooks"
+NOTEBOOKS = sorted(path.stem for path in FOLDER.glob("*.ipynb"))
+LIMIT = 1.5 * 2**30  # of Binder's 2 GB, the server's share left out
+
+
+class Watch(threading.Thread):
+    """The greatest resident memory, in bytes, that all processes below this one take together."""
+
+    def __init__(self):
+        super().__init__(daemon=True)
+        self.peak, self.ended = 0, threading.Event()
+
+    def run(self):
+        while not self.ended.wait(0.1):
+            taken = 0
+            for process in psutil.Process().children(recursive=True):
+                try:
+                    taken += process.memory_info().rss
+                except psutil.NoSuchProcess:
+                    continue
+            self.peak = max(self.peak, taken)
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_all_cells_run_in_the_memory_of_binder(name, checkout, environment, monkeypatch):
+    for variable, value in environment.items():
+        monkeypatch.setenv(variable, value)
+    book = nbformat.read(checkout / "notebooks" / f"{name}.ipynb", 4)
+    resources = {"metadata": {"path": checkout / "notebooks"}}
+    watch, begun = Watch(), time.monotonic()
+    watch.start()
+    nbclient.NotebookClient(book, resources=resources, timeout=None).execute()
+    watch.ended.set()
+    seconds, shown = time.monotonic() - begun, sum(len(c.get("outputs", ())) for c in book.cells)
+    print(f"{name}: {seconds:.0f} s, {watch.peak / 2**30:.2f} GiB, {shown} outputs")
+    assert shown > 0 and 0.2 * 2**30 < watch.peak < LIMIT
