@@ -10,7 +10,8 @@ NOTEBOOKS := $(basename $(notdir $(wildcard notebooks/*.ipynb)))
 
 RUN := .venv/bin/python -m langevin
 FLAGS = $(if $(PROFILE),--profile $(PROFILE)) $(if $(filter-out 0,$(FRESH)),--fresh) $(ARGS)
-PYTEST := python -m pytest -n 2 --dist worksteal
+# Three on two cores: often one waits for processes of its own.
+PYTEST := python -m pytest -n 3 --dist worksteal
 # What a backend, or a version of it, may compute otherwise.
 OPTIMIZER_TESTS := tests/test_{laws,noise,optimizers,placement,schedules}.py
 
@@ -56,7 +57,7 @@ soak: .venv/.ready  ## kill sweeps at random for MINUTES=10, count what is lost;
 lab: .venv/.ready  ## open the notebooks in JupyterLab
 	.venv/bin/python -m jupyterlab notebooks/start-here.ipynb
 
-# Two workers on two cores: more threads in each would only wait for one another.
+# More threads in each worker would only wait for one another.
 test test-lowest test-browser test-arrivals: export OMP_NUM_THREADS = 1
 test test-lowest test-browser test-arrivals: export TF_NUM_INTRAOP_THREADS = 1
 
@@ -72,7 +73,7 @@ test-browser: .venv/.ready  ## JupyterLab and the page in a headless Chromium, w
 
 test-arrivals: .venv/.ready  ## the same, and what Binder, Colab and docs/extend.md do, fresh
 	.venv/bin/$(PYTEST) $(ARRIVALS:%=tests/arrivals/%.py)
-ARRIVALS := fresh extend lab opened_page
+ARRIVALS := extend lab fresh opened_page
 
 audit: build/pip-audit  ## look for known holes in the locked dependencies
 	$</bin/python tests/audit.py $</bin/pip-audit

@@ -8,7 +8,7 @@ import nbformat
 import pandas as pd
 import pytest
 
-from langevin import pipeline, profiles, runs
+from langevin import pipeline, profiles, runs, verify
 from langevin.store import Store, root
 
 
@@ -29,6 +29,11 @@ def test_every_notebook_runs_in_the_smoke_profile(capfd):
     assert "in figures/smoke:" in said
     assert "FAILED" not in said
     assert_every_csv_names_the_runs_behind_its_figure()
+
+
+def test_smoke_runs_trained_again_are_equal_to_the_bit(capfd):
+    assert verify.verify("smoke")
+    assert "DIFFERS" not in capfd.readouterr().out
 
 
 @pytest.fixture
