@@ -104,43 +104,50 @@ def train(learning):
         found = gradients(machine, x, learning.rule, learning.samples)
         optimizer.apply(found, machine.variables)
 
-    compiled = _compiled(step, [*machine.variables, *optimizer.variables, machine.seeds.state])
+    def score(x):
+        return machine.log_likelihood(x, SCORE_SAMPLES)
+
+    changed = [*machine.variables, machine.seeds.state]
+    learned = _compiled(step, [*changed, *optimizer.variables])
+    scores_of = _compiled(score, changed)
     rows, batches = [], len(images) // learning.batch_size
     for epoch in range(learning.epochs + 1):
         begun = time.perf_counter()
         places = order(learning.seed, epoch, len(images))
         for batch in np.split(places[: batches * learning.batch_size], batches) if epoch else ():
-            compiled(images[batch])
+            learned(images[batch])
         seconds = time.perf_counter() - begun
-        scores = [_score(machine, part) for part in (tested[:scored], kept)]
+        scores = [_mean(scores_of, part) for part in (tested[:scored], kept)]
         names = ("log_likelihood", "val_log_likelihood")
         rows.append({"epoch": epoch, **dict(zip(names, scores)), "seconds": seconds})
     return rows
 
 
-def _score(machine, images):
-    parts = [machine.log_likelihood(part, SCORE_SAMPLES) for part in np.array_split(images, 10)]
+def _mean(score, images):
+    parts = [score(part) for part in np.array_split(images, 10)]
     return float(np.concatenate([keras.ops.convert_to_numpy(part) for part in parts]).mean())
 
 
-def _compiled(step, variables):
-    """A step that changes these variables, compiled by the backend."""
+def _compiled(function, variables):
+    """A function of images that reads and changes these variables, compiled by the backend."""
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
-        return tf.function(step)
+        return tf.function(function)
     import jax
 
     @jax.jit
     def pure(values, x):
         with keras.StatelessScope(state_mapping=zip(variables, values)) as scope:
-            step(x)
+            result = function(x)
         found = [scope.get_current_value(variable) for variable in variables]
-        return [value if new is None else new for value, new in zip(values, found)]
+        return [value if new is None else new for value, new in zip(values, found)], result
 
     def run(x):
-        for variable, value in zip(variables, pure([v.value for v in variables], x)):
+        values, result = pure([v.value for v in variables], x)
+        for variable, value in zip(variables, values):
             variable.assign(value)
+        return result
 
     return run
 
