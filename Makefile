@@ -10,8 +10,7 @@ NOTEBOOKS := $(basename $(notdir $(wildcard notebooks/*.ipynb)))
 
 RUN := .venv/bin/python -m langevin
 FLAGS = $(if $(PROFILE),--profile $(PROFILE)) $(if $(filter-out 0,$(FRESH)),--fresh) $(ARGS)
-# Three on two cores: often one waits for processes of its own.
-PYTEST := python -m pytest -n 3 --dist worksteal
+PYTEST := python -m pytest -n 2 --dist worksteal
 # What a backend, or a version of it, may compute otherwise.
 OPTIMIZER_TESTS := tests/test_{laws,noise,optimizers,placement,schedules}.py
 
@@ -57,7 +56,7 @@ soak: .venv/.ready  ## kill sweeps at random for MINUTES=10, count what is lost;
 lab: .venv/.ready  ## open the notebooks in JupyterLab
 	.venv/bin/python -m jupyterlab notebooks/start-here.ipynb
 
-# More threads in each worker would only wait for one another.
+# Two workers on two cores: more threads in each would only wait for one another.
 test test-lowest test-browser test-arrivals: export OMP_NUM_THREADS = 1
 test test-lowest test-browser test-arrivals: export TF_NUM_INTRAOP_THREADS = 1
 

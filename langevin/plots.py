@@ -46,7 +46,7 @@ def outcomes(
     shifts = np.linspace(-dodge, dodge, len(arms))
     # The axis begins below the least accurate run that started; the strip is below that.
     least = 100 * finals[finals.started].val_accuracy.min()
-    bottom = 20 * np.floor(np.nan_to_num(min(least, 80)) / 20)
+    bottom = 20 * np.floor(np.clip(np.nan_to_num(least - 2), 0, 80) / 20)
     strip = 0.22 * (100 - bottom)
     for axes, panel, lowest in panels(grid, finals, row, column):
         above = finals[finals[column] == panel[column].iloc[0]]
