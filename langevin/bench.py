@@ -180,7 +180,7 @@ def row_of(comparison, seconds, facts):
     }
 
 
-def where_time_goes(comparison, seconds, steps):
+def where_time_goes(comparison, seconds, facts, steps):
     """For a goal that was missed, the parts of the time, in words; "" where they were not timed."""
     variant, baseline = comparison.variant, comparison.baseline
 
@@ -198,6 +198,11 @@ def where_time_goes(comparison, seconds, steps):
             return (
                 f"{steps} steps of {step:.2f} ms, and {rest:.0f} ms of evaluation and the rest; "
                 f"the baseline {steps} of {other:.2f} and {other_rest:.0f} ms"
+            )
+        if variant.what == FIRST:
+            return (
+                f"{1e3 * facts[variant]['compiling']:.0f} ms of it are compilation; both epochs "
+                "make the same calls"
             )
         if variant.what != "step":
             return ""
@@ -245,7 +250,7 @@ def _rows(group, seconds, facts, setting):
         row = {"group": group.name, **row_of(comparison, seconds, facts), "where_the_time_goes": ""}
         if row["met"] == "no":
             steps = setting.steps_of(comparison.variant)
-            row["where_the_time_goes"] = where_time_goes(comparison, seconds, steps)
+            row["where_the_time_goes"] = where_time_goes(comparison, seconds, facts, steps)
         if not measurable(comparison.variant):
             row["where_the_time_goes"] = "not measured: on a CPU its compilation takes minutes"
         yield row

@@ -83,7 +83,7 @@ def test_the_recorded_table_names_its_machine_and_has_every_group():
 def test_figures_draw_the_ratios(table):
     left, right = costs.noise_by_model(table).axes
     drawn = [line.get_ydata() for line in right.lines[:2]]
-    np.testing.assert_allclose(drawn, [[1.1] * 6, [1.5] * 6])
+    np.testing.assert_allclose(drawn, [[1.1] * 5, [1.5] * 5])
     assert [text.get_text() for text in left.get_xticklabels()][-1] == "resnet"
     heights = {bar.get_height() for bar in costs.loops(table).axes[0].patches}
     assert heights == {2.0, 4.0}
