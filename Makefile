@@ -67,8 +67,8 @@ test: lint  ## lint, then every test: both backends, and every notebook in the s
 test-lowest: .venv-lowest/.ready  ## the optimizers' tests on the lowest versions of everything
 	.venv-lowest/bin/$(PYTEST) $(OPTIMIZER_TESTS) $(wildcard tests/test_optimizers_tensorflow.py)
 
-test-browser: .venv/.ready  ## JupyterLab and the page in a headless Chromium, which must be there
-	.venv/bin/$(PYTEST) tests/arrivals/{lab,opened_page}.py
+test-browser: ARRIVALS = lab opened_page
+test-browser: test-arrivals  ## JupyterLab and the page in a headless Chromium, which must be there
 
 test-arrivals: .venv/.ready  ## the same, and what Binder, Colab and docs/extend.md do, fresh
 	.venv/bin/$(PYTEST) $(ARRIVALS:%=tests/arrivals/%.py)

@@ -201,8 +201,8 @@ def where_time_goes(comparison, seconds, facts, steps):
             )
         if variant.what == FIRST:
             return (
-                f"{1e3 * facts[variant]['compiling']:.0f} ms of it are compilation; both epochs "
-                "make the same calls"
+                f"{1e3 * facts[variant]['compiling']:.0f} ms went into compiling before it; both "
+                "epochs make the same calls"
             )
         if variant.what != "step":
             return ""

@@ -19,8 +19,8 @@ NOISE = {
 KERAS, NONE, SOME, ALL = NOISE
 PARTS = ("update", "draw")
 FIRST, SECOND = "first epoch", "second epoch"
-CONVOLUTIONAL = ("conv-dense", "resnet", "vgg", "densenet", "densenet121")
 LONG = ("resnet", "vgg", "densenet", "densenet121")
+CONVOLUTIONAL = ("conv-dense", *LONG)
 IMAGES, TEST_IMAGES, SIDE = 60_000, 10_000, 28  # MNIST's size, to which digits are brought
 
 
