@@ -49,7 +49,6 @@ def main(arguments=None):
     text = "compare our loop with model.fit, and Langevin with plain optimizers"
     commands.add_parser("bench", help=text, description=text)
     options = parser.parse_args(arguments)
-    os.environ.setdefault("LANGEVIN_TERMINAL", "1")  # for the progress bars
     try:
         return COMMANDS[options.command](options)
     except (ValueError, OSError, MemoryError) as error:

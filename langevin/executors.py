@@ -30,7 +30,7 @@ def chosen(given):
 def progress(total, unit):
     """A progress bar: a widget in a notebook, text in a terminal, and in a file a line at times."""
     # Papermill passes text on to the terminal, and no widgets.
-    text = "LANGEVIN_TERMINAL" in os.environ
+    text = "LANGEVIN_TERMINAL" in os.environ or "ipykernel" not in sys.modules
     often = 0.1 if sys.stderr.isatty() or not text else 20.0
     return (std.tqdm if text else auto.tqdm)(total=total, unit=unit, mininterval=often)
 

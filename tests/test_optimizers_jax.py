@@ -44,13 +44,19 @@ def test_stateless_apply_is_apply_to_the_bit(case):
     assert_equal(numpy_of(optimizer.variables), start)  # nothing was written
 
 
-@all_optimizers
-def test_eager_steps_compile_nothing_after_the_first_two(case):
-    """A step that compiles takes 300 times as long."""
-    compiled, watched = [], "/jax/core/compile/backend_compile_duration"
+@pytest.fixture(scope="module")
+def compiled():
+    """A list that grows with every compilation."""
+    events, watched = [], "/jax/core/compile/backend_compile_duration"
     jax.monitoring.register_event_duration_secs_listener(
-        lambda event, *_, **__: compiled.append(event) if event == watched else None
+        lambda event, *_, **__: events.append(event) if event == watched else None
     )
+    return events
+
+
+@all_optimizers
+def test_eager_steps_compile_nothing_after_the_first_two(case, compiled):
+    """A step that compiles takes 300 times as long."""
     [variable], optimizer = variables_of(np.zeros(100)), case(LR, sigma=SIGMA)
     for step, gradient in enumerate(gradients_of(100, 4)):
         if step == 2:

@@ -2,12 +2,14 @@
 
 import dataclasses
 import json
+import sys
 from concurrent import futures
 
 import keras
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tqdm import auto
 
 from langevin import executors, runs, training
 from langevin.runs import Run, grid
@@ -204,6 +206,23 @@ def test_a_sweep_says_first_what_it_will_do(trained, tmp_path, monkeypatch, caps
     said = capsys.readouterr().out
     for fact in ("4 runs", "digits", "0 stored", "4 to train", "Backend", "device", "Estimate"):
         assert fact in said
+
+
+@pytest.mark.parametrize(
+    ("modules", "environment", "widget"),
+    [((), (), False), (["ipykernel"], (), True), (["ipykernel"], ["LANGEVIN_TERMINAL"], False)],
+)
+def test_progress_is_a_widget_for_a_reader_and_lines_far_apart_in_a_file(
+    modules, environment, widget, monkeypatch, capsys
+):
+    monkeypatch.delitem(sys.modules, "ipykernel", raising=False)
+    for module in modules:
+        monkeypatch.setitem(sys.modules, module, executors)
+    for variable in environment:
+        monkeypatch.setenv(variable, "1")
+    with executors.progress(2, "run") as bar:
+        assert (bar.mininterval < 1) is widget
+        assert isinstance(bar, auto.tqdm) or not widget
 
 
 def test_an_interrupted_sweep_keeps_what_is_finished_and_goes_on(trained, tmp_path, monkeypatch):
