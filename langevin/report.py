@@ -5,16 +5,21 @@ import pandas as pd
 from langevin import analysis, plots, training
 
 
+def settings_of(finals, by):
+    """The settings that the columns `by` make: the name of each and its rows."""
+    for values, group in finals.groupby(by):
+        yield ", ".join(map(plots.word, by, values)), group
+
+
 def counts_text(finals, column, order, by):
     """How many runs of each condition started, as Markdown: a line a setting in `by`."""
     lines = []
-    for setting, group in finals.groupby(by):
+    for name, group in settings_of(finals, by):
         said = [
             f"{value} {here.started.sum()} of {len(here)}"
             for value in order
             if len(here := group[group[column] == value])
         ]
-        name = ", ".join(map(plots.word, by, setting))
         lines.append(f"- **{name}**, started: {'; '.join(said)}.")
     return "\n".join(lines)
 
@@ -174,8 +179,7 @@ def by_setting(finals, by, claims, **given):
         given: further arguments of these.
     """
     rows = []
-    for values, group in finals.groupby(by):
-        setting = ", ".join(map(plots.word, by, values))
+    for setting, group in settings_of(finals, by):
         told = pd.concat([claim(group, setting, **given) for claim in claims], ignore_index=True)
         rows.append(analysis.verdicts(told))
     none = pd.DataFrame(columns=["claim", "setting", "verdict", "reason", "n"])
@@ -197,7 +201,7 @@ def in_short(rows):
     for claim, text in CLAIMS.items():
         mine = told[told.claim == claim]
         said = [
-            f"**{words}** in {'; '.join(here.setting)}."
+            f"**{words}** in {'; '.join(here.setting + ' (' + here.seeds + ' seeds)')}."
             for verdict, words in ((analysis.HOLDS, "holds"), (analysis.DOES_NOT, "does not hold"))
             if len(here := mine[mine.verdict == verdict])
         ]

@@ -21,6 +21,7 @@ MEASURED = ("depth-mnist", "layer-langevin", "highway", "depth-cifar10", "resnet
 ARMS = {"all layers": analysis.LANGEVIN, "deepest 30 %": analysis.DEEPEST,
         "deepest 90 %": analysis.DEEPEST_90}  # fmt: skip
 PUBLISHED_SIGMA = 1e-3
+NETWORK = ["model", "dataset", "optimizer", "initializer"]
 
 
 def finals_of(profile, notebook):
@@ -85,21 +86,34 @@ def _study(profile, notebook, by, claims):
         planned = len(profiles.planned(profile, notebook))
         why = f"too few of {planned} runs are there" if finals.empty else "digits: not its data"
         names = sorted({f"C{partial(claim).func.__name__[-1]}" for claim in claims})
-        rows = pd.DataFrame({"claim": names, "verdict": analysis.NOT_DECIDED, "n": 0})
+        rows = pd.DataFrame(
+            {"claim": names, "verdict": analysis.NOT_DECIDED, "n": 0, "seeds": "none"}
+        )
         data = ", ".join(finals.dataset_label.unique()) if len(finals) else "none yet"
         return rows.assign(setting=WHERE[notebook], reason=why, figure=notebook, data=data)
     finals["network"] = finals.model.map(plots.MODELS) + ", " + finals.dataset_label
     rows = report.by_setting(finals, by, claims, **given)
+    planned = profiles.planned(profile, notebook)
+    seeds = {name: _seeds(group, planned) for name, group in report.settings_of(finals, by)}
+    rows["seeds"] = rows.setting.map(seeds)
     setting = rows.setting if by[0] == "network" else f"{WHERE[notebook]}: " + rows.setting
     data = ", ".join(finals.dataset_label.unique())
     return rows.assign(figure=notebook, setting=setting, data=data)
+
+
+def _seeds(finals, planned):
+    """How many seeds every arm of a setting has at every depth, and how many it is to have."""
+    arms = finals.groupby(["depth", "sigma", "langevin_layers"])
+    networks = set(finals[NETWORK].itertuples(index=False, name=None))
+    wanted = {r.seed for r in planned if tuple(getattr(r, n) for n in NETWORK) in networks}
+    return f"{arms.seed.nunique().min()} of {len(wanted)}"
 
 
 def verdicts(rows):
     """Table 2: a row a claim and setting, its verdict and what was measured."""
     told = rows[rows.verdict != ""].sort_values("claim", kind="stable")
     names = {"claim": "claim", "figure": "figure", "setting": "setting", "verdict": "verdict",
-             "reason": "measured", "n": "pairs", "data": "data"}  # fmt: skip
+             "reason": "measured", "n": "pairs", "seeds": "seeds", "data": "data"}  # fmt: skip
     return told[list(names)].rename(columns=names).astype({"pairs": int})
 
 

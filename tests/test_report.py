@@ -11,12 +11,13 @@ def test_in_short_every_verdict_is_told_once_under_its_claim():
         [("C1", "one", "holds"), ("C1", "two", "not decided"), ("C2", "one", "does not"),
          ("C2", "two", "does not"), ("C2", "two", "")],
         columns=["claim", "setting", "verdict"],
-    )  # fmt: skip
+    ).assign(seeds="8 of 20")  # fmt: skip
     first, second = report.in_short(rows).splitlines()
     assert first.startswith("- **C1") and first.endswith(
-        "**: **holds** in one. Not decided in 1 setting."
+        "**: **holds** in one (8 of 20 seeds). Not decided in 1 setting."
     )
-    assert second.startswith("- **C2") and second.endswith("**: **does not hold** in one; two.")
+    ending = "**: **does not hold** in one (8 of 20 seeds); two (8 of 20 seeds)."
+    assert second.startswith("- **C2") and second.endswith(ending)
 
 
 def test_why_counts_what_each_noise_starts_in_the_deepest_networks_of_the_papers_start():

@@ -29,7 +29,9 @@ def test_every_claim_has_its_row_in_every_setting(stored):
     told = analysis.verdicts(pd.concat([analysis.claim_1(adam, ""), analysis.claim_2(adam, "")]))
     mine = dense[dense.setting == "dense: Glorot initialization (the paper's), Adam"]
     assert list(mine.verdict) == list(told.verdict[told.primary])
+    assert set(dense.seeds) == {"7 of 20"}
     rest = rows[rows.figure != "depth-mnist"]
+    assert set(rest.seeds) == {"none"}
     assert set(rest.verdict) == {analysis.NOT_DECIDED}
     assert rest.measured.str.fullmatch(r"too few of \d+ runs are there").all()
 
