@@ -7,7 +7,7 @@ import tempfile
 import numpy as np
 import pandas as pd
 
-from langevin import profiles, runs, training
+from langevin import executors, profiles, runs, training
 from langevin.store import root, whole
 from langevin.sweeps import sweep
 
@@ -100,7 +100,10 @@ def record_first_steps(count):
     """Add so many recorded runs to the table of first steps, those of the first seeds first."""
     table = first_steps()
     lacking = [run for run in _stored("paper") if runs.key_of(run) not in table.index]
-    for run in sorted(lacking, key=lambda run: run.seed)[:count]:
-        table.loc[runs.key_of(run)] = after_first_steps(run)
-        with whole(_path()) as part:
-            table.sort_index().to_csv(part)
+    chosen = sorted(lacking, key=lambda run: run.seed)[:count]
+    with executors.progress(len(chosen), "run") as bar:
+        for run in sorted(chosen, key=lambda run: str(run.program())):
+            table.loc[runs.key_of(run)] = after_first_steps(run)
+            with whole(_path()) as part:
+                table.sort_index().to_csv(part)
+            bar.update()
