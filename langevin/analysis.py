@@ -405,6 +405,7 @@ def claim_2(finals, setting, baseline=PLAIN, treatment=LANGEVIN, contrast=NOISE)
         )
     else:
         verdict = NOT_DECIDED, "no slope is significant alone, and not both are bounded"
+    verdict = verdict[0], f"{verdict[1]}: {_by_depth(pairs, slopes, p)}"
     rows = [
         {
             "contrast": f"slope of {name} on depth, Langevin - plain",
@@ -458,12 +459,13 @@ def claim_3(
         verdict = (
             NOT_DECIDED,
             (
-                f"not shown better than the shallowest layers: started {b.started_1} against "
-                f"{b.started_0} of {b.n}, p = {b.started_p:.2g}"
+                "not shown better than the shallowest layers"
                 if not better
                 else "against all layers, more than 1 point may be lost"
             ),
         )
+    both = f"{_against(a, 'all layers')}; {_against(b, 'the shallowest')}"
+    verdict = verdict[0], f"{verdict[1]} ({both})"
     rows = _rows(a, "deepest 30 % - all layers") + _rows(b, "deepest 30 % - shallowest 30 %")
     p_claim = np.maximum(_directed(gains_a, -NOT_WORSE, "greater"), np.fmin(p_more, p_up))
     return _claim("C3", setting, rows, verdict, p_claim, primary=2)
@@ -517,6 +519,37 @@ def _fewer(row):
 
 def _points(low, high):
     return f"{100 * low:+.2f} to {100 * high:+.2f} points"
+
+
+def _against(row, name):
+    """What a comparison measured, in words."""
+    text = f"against {name} started {row.started_1} to {row.started_0} of {row.n}"
+    text += f", p = {row.started_p:.2g}"
+    if not row.n_both:
+        return text
+    text += f", median gain of {row.n_both} pairs {100 * row.gain:+.1f}"
+    if row.n_both < LEAST_PAIRS:
+        return f"{text} points"
+    return f"{text}, {_points(row.gain_low, row.gain_high)}"
+
+
+def _by_depth(pairs, slopes, p):
+    """Both slopes times the range of depths, and the depths from which that of the starts comes."""
+    depths = pairs.depth.max() - pairs.depth.min()
+    said = []
+    for (name, row), unit, digits in zip(slopes.iterrows(), ("", " points"), (2, 1)):
+        if np.isnan(row.slope):
+            continue
+        scale = depths * (100 if unit else 1)
+        low, estimate, high = (f"{scale * v:+.{digits}f}" for v in (row.low, row.slope, row.high))
+        said.append(f"{name} {estimate} ({low} to {high}){unit}, p = {p[name]:.2g}")
+    more = pairs.groupby("depth").apply(
+        lambda here: (
+            f"{here.started_1.sum() - here.started_0.sum():+d} of {len(here)} at {here.name}"
+        ),
+        include_groups=False,
+    )
+    return f"over {depths:g} layers {' and '.join(said)}; more started: {', '.join(more)}"
 
 
 def _too_few(row):

@@ -15,6 +15,8 @@ from langevin.style import COLORS, GREY, INITIALIZERS, NAMES, finish, panels, va
 from langevin.style import MODELS as MODELS  # notebooks have them from here
 from langevin.style import save as save
 
+# The strip of counts below an axis of gains: its lower end, the counts' place, its upper end.
+STRIP = (-1500, -650, -150)
 # A band needs this many seeds; below, the points speak alone.
 BAND = 10
 
@@ -148,11 +150,14 @@ def gain_by_depth(finals, title):
                 _gain_at(axes, place, here, COLORS[panel.optimizer.iloc[0]])
         axes.axhline(0, color="black", lw=0.8)
         axes.set_yscale("symlog", linthresh=1, linscale=0.7)
-        axes.set_yticks([-50, -10, -1, 0, 1, 10, 50], ["-50", "-10", "-1", "0", "1", "10", "50"])
-        axes.set(ylim=(-200, 90))
+        ticks = [-100, -10, -1, 0, 1, 10, 100]
+        axes.set_yticks(ticks, map(str, ticks))
+        axes.set(ylim=(STRIP[0], 110))
+        axes.axhspan(STRIP[0], STRIP[2], color="0.94", zorder=0)
+        axes.text(-0.45, STRIP[2], "started:", color=GREY, fontsize=8, va="top")
         _category_axis(axes, depths, "depth (hidden layers)" if lowest else None)
     for axes in grid[:, 0]:
-        axes.set_ylabel("gain in test accuracy\n(points, Langevin - plain)")
+        axes.set_ylabel("gain in test accuracy (points,\nLangevin - plain; log scale from 1 on)")
     finish(figure, title, finals)
     return figure
 
@@ -169,9 +174,9 @@ def _gain_at(axes, place, pairs, color):
             [place - 0.22, place + 0.22], 100 * row.gain_low, 100 * row.gain_high,
             color=color, alpha=0.2, lw=0,
         )  # fmt: skip
-    text = f"started:\n{row.started_0} → {row.started_1} of {row.n}"
-    axes.text(place, 0.02, text, transform=axes.get_xaxis_transform(), ha="center", va="bottom",
-              fontsize=8, color=GREY if row.started_0 == row.started_1 else "black")  # fmt: skip
+    text = f"{row.started_0} → {row.started_1}\nof {row.n}"
+    axes.text(place, STRIP[1], text, ha="center", va="center", fontsize=8,
+              color=GREY if row.started_0 == row.started_1 else "black")  # fmt: skip
 
 
 def curves(frame, title, arms=PLAIN_AND_LANGEVIN, row="initializer", column="depth"):
@@ -264,9 +269,13 @@ def heat(finals, title):
     )  # fmt: skip
     accuracy = 100 * finals.val_accuracy[finals.started]
     scale = {"vmin": 10 * np.floor(accuracy.min() / 10), "vmax": 100, "cmap": "viridis"}
+    # Every panel has all places, since they share their axes; what was not run stays empty.
+    steps = sorted(finals.learning_rate.unique(), reverse=True)
+    places = pd.MultiIndex.from_product([steps, sorted(finals.sigma.unique())])
     for axes, panel, _ in panels(grid, finals, "initializer", "depth"):
         cells = panel.groupby(["learning_rate", "sigma"]).apply(_cell, include_groups=False)
-        cells = cells.unstack("sigma").sort_index(ascending=False)
+        cells = cells.reindex(places).astype({"text": object}).fillna({"text": ""}).unstack()
+        cells = cells.loc[steps]
         sns.heatmap(
             cells.accuracy, ax=axes, annot=cells.text, fmt="", cbar=False, linewidths=1,
             annot_kws={"fontsize": 8}, **scale,
@@ -300,7 +309,8 @@ def _cell(runs):
 VERDICTS = {
     analysis.HOLDS: ("#0072B2", "o"),
     analysis.DOES_NOT: ("#D55E00", "X"),
-    analysis.NOT_DECIDED: ("0.75", "."),
+    analysis.NOT_DECIDED: ("0.6", "."),
+    "not run": ("0.8", "_"),
 }
 
 
@@ -312,8 +322,9 @@ def verdict_map(table, title):
     """
     settings, claims = list(dict.fromkeys(table.setting)), sorted(table.claim.unique())
     figure, axes = plt.subplots(figsize=(5 + 0.9 * len(claims), 1.2 + 0.27 * len(settings)))
+    verdicts = table.verdict.where(table.pairs > 0, "not run")
     for verdict, (color, marker) in VERDICTS.items():
-        told = table[table.verdict == verdict]
+        told = table[verdicts == verdict]
         x, y = told.claim.map(claims.index), told.setting.map(settings.index)
         axes.plot(x, y, marker, color=color, ms=9, ls="", label=f"{verdict} ({len(told)})")
     axes.set(xlim=(-0.5, len(claims) - 0.5), ylim=(len(settings) - 0.5, -0.5))
@@ -323,7 +334,7 @@ def verdict_map(table, title):
     figure.suptitle(title, x=0.01, ha="left", fontsize=13, fontweight="bold")
     legend = figure.legend(
         loc="outside lower left", ncols=len(VERDICTS), alignment="left",
-        title=f"data: {'; '.join(table.data.unique())}",
+        title=f"data: {'; '.join(table.data[table.pairs > 0].unique()) or 'none yet'}",
     )  # fmt: skip
     legend.get_title().set(color=GREY, fontsize=9)
     return figure

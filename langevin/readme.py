@@ -19,8 +19,7 @@ def verdicts():
     finals = tables.finals_of("paper", "depth-mnist")
     deepest = report.headline(finals)
     why = report.why(tables.finals_of("paper", "mechanism"))
-    asked = "**Why.** Which noise starts a network, and what the initialization has to do with it:"
-    parts = [report.answer(finals), report.in_short(_claims()), deepest, asked, why]
+    parts = [report.answer(finals), report.in_short(_claims()), deepest, f"**Why.** {why}"]
     return "\n\n".join(parts)
 
 

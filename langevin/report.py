@@ -88,13 +88,13 @@ def answer(finals):
 
 def _outcome(arm):
     """How many runs of an arm end trained, how far those got, and how many had learned in vain."""
-    started, collapsed = arm[arm.started], (arm.learned & ~arm.started).sum()
+    started, diverged = arm[arm.started], arm.diverged.sum()
     text = f"{len(started)} of {len(arm)}"
     if len(started):
         text += f", median accuracy {100 * started.val_accuracy.median():.1f} %"
-    if collapsed:
+    if collapsed := (arm.learned & ~arm.started & ~arm.diverged).sum():
         text += f"; {collapsed} learned and then collapsed"
-    return text
+    return f"{text}; {diverged} diverged" if diverged else text
 
 
 # The conditions of `analysis.condition` in a reader's words, in the order in which they are told.
@@ -107,23 +107,49 @@ CONDITIONS = {
 
 
 def why(finals):
-    """Which noise starts the deepest networks of the paper's start, and He's start without noise,
-    as a Markdown table.
+    """What starts the deepest networks from the paper's initialization, as Markdown: a sentence,
+    and a table of which noise does, which learning rate, and He's start.
 
     Args:
         finals: of `mechanism`.
     """
     depth = finals.depth.max()
-    arms = finals[(finals.depth == depth) & (finals.learning_rate == 1e-3)]
+    arms = finals[finals.depth == depth]
     arms = arms.assign(condition=analysis.condition(arms))
     glorot, he = (arms[arms.initializer == start] for start in plots.INITIALIZERS)
-    capped = sorted(glorot.noise_cap.dropna().unique())
+    usual, he = (here[here.learning_rate == 1e-3] for here in (glorot, he))
+    capped = sorted(usual.noise_cap.dropna().unique())
     names = CONDITIONS | {f"P ≤ {cap:g}": f"all along, its P at most {cap:g}" for cap in capped}
-    told = {words: glorot[glorot.condition == name] for name, words in names.items()}
+    told = {words: usual[usual.condition == name] for name, words in names.items()}
+    plain = glorot[glorot.condition == "no noise"]
+    for rate in sorted(set(plain.learning_rate) - {1e-3}, reverse=True):
+        told[f"none, learning rate {rate:g}"] = plain[plain.learning_rate == rate]
     told["none, from He's start"] = he[he.condition == "no noise"]
     rows = [f"| {words} | {_outcome(here)} |" for words, here in told.items() if len(here)]
     head = f"| noise, Adam at depth {depth} from Glorot's start | runs that end trained |"
-    return "\n".join([head, "| --- | --- |", *rows])
+    return "\n".join([_because(told), "", head, "| --- | --- |", *rows])
+
+
+def _because(arms):
+    """What the arms of `why` say, as far as they are there, in a sentence."""
+
+    def share(words):
+        arm = arms.get(words, ())
+        return (arm.started.mean(), f"{arm.started.sum()} of {len(arm)}") if len(arm) else None
+
+    none, along, early, late, he = map(share, ["none", *list(CONDITIONS.values())[1:],
+                                               "none, from He's start"])  # fmt: skip
+    if not all((none, along, early, late, he)):
+        return "Not all of these arms were run: they do not say why."
+    said = f"noise in the first 1 % of the steps alone starts {early[1]} runs, only after them "
+    said += f"{late[1]}, all along {along[1]}, none {none[1]}"
+    he_said = f"from He's start {he[1]} train without noise"
+    if min(early[0], late[0]) >= along[0] > none[0] and he[0] >= along[0]:
+        return (
+            f"Noise repairs a silent start: {said}, and {he_said}. Any short spell of "
+            "noise will do, and a better initialization does the same."
+        )
+    return f"These runs do not single out a reason: {said}, and {he_said}."
 
 
 def details_text(finals, chain):
@@ -142,6 +168,8 @@ def details_text(finals, chain):
                 continue
             pairs = analysis.pair(arms, analysis.PLAIN, analysis.LANGEVIN)
             row = next(analysis.compare(pairs).itertuples())
+            if not row.n:
+                continue
             text = f"*{' '.join(update.split())}*: started {row.started_0} → {row.started_1} of "
             text += f"{row.n}" + (f", {100 * row.gain:+.2f} points" if row.n_both else "")
             if before is not None:
@@ -150,7 +178,8 @@ def details_text(finals, chain):
                     part += f", {100 * (before.gain - row.gain):+.2f} points"
                 text += f" (what is out made {part})"
             said, before = [*said, text], row
-        lines.append(f"- **{plots.NAMES[optimizer]}, depth {depth}**: {'; '.join(said)}.")
+        told = "; ".join(said) or "no pair is there"
+        lines.append(f"- **{plots.NAMES[optimizer]}, depth {depth}**: {told}.")
     return "\n".join(lines)
 
 
@@ -205,8 +234,10 @@ def in_short(rows):
             for verdict, words in ((analysis.HOLDS, "holds"), (analysis.DOES_NOT, "does not hold"))
             if len(here := mine[mine.verdict == verdict])
         ]
-        if open_ := list(mine.verdict).count(analysis.NOT_DECIDED):
-            said.append(f"Not decided in {open_} setting{'s' * (open_ > 1)}.")
+        never, undecided = mine.n == 0, mine.verdict == analysis.NOT_DECIDED
+        for state, which in (("Not decided", undecided & ~never), ("Not run yet", never)):
+            if count := int(which.sum()):
+                said.append(f"{state} in {count} setting{'s' * (count > 1)}.")
         if said:
             line = f"- **{claim}, {text}**: {' '.join(said)}"
             lines.append(line.replace(" initialization", ""))

@@ -70,7 +70,7 @@ def test_gains_are_drawn_only_where_both_started(finals):
     figure = plots.gain_by_depth(finals, "")
     adam_glorot = figure.axes[0]
     assert [len(line.get_xdata()) for line in adam_glorot.lines[:2]] == [7, 0]
-    assert any("0 → 6 of 7" in text for text in texts(figure))
+    assert "0 → 6\nof 7" in texts(figure)
     plt.close(figure)
 
 
@@ -129,13 +129,23 @@ def test_a_heat_map_has_a_cell_a_setting_and_says_how_many_started(finals):
     plt.close(figure)
 
 
+def test_panels_of_a_heat_map_share_their_places(finals):
+    adam = finals.query("optimizer == 'adam' and initializer == 'glorot_uniform'")
+    more = adam[adam.depth == 40].assign(learning_rate=3e-3)
+    shallow, deep = plots.heat(pd.concat([adam, more]), "").axes[:2]
+    rows = {text.get_position()[1] for text in shallow.texts if text.get_text()}
+    assert rows == {1.5} and shallow.get_yticklabels()[1].get_text() == "0.001"
+    assert {text.get_position()[1] for text in deep.texts} == {0.5, 1.5}
+
+
 def test_the_verdict_map_counts_every_verdict_once():
-    table = pd.DataFrame({"claim": ["C1", "C2", "C2"], "setting": ["a", "a", "b"],
-                          "verdict": ["holds", "does not", "not decided"],
-                          "data": ["MNIST", "MNIST", "none yet"]})  # fmt: skip
+    table = pd.DataFrame({"claim": ["C1", "C2", "C2", "C1"], "setting": ["a", "a", "b", "b"],
+                          "verdict": ["holds", "does not", "not decided", "not decided"],
+                          "pairs": [7, 7, 7, 0],
+                          "data": ["MNIST", "MNIST", "MNIST", "none yet"]})  # fmt: skip
     figure = plots.verdict_map(table, "title")
-    assert {f"{v} (1)" for v in table.verdict} <= set(texts(figure))
-    assert figure.legends[0].get_title().get_text() == "data: MNIST; none yet"
+    assert {f"{v} (1)" for v in [*table.verdict, "not run"]} <= set(texts(figure))
+    assert figure.legends[0].get_title().get_text() == "data: MNIST"
     plt.close(figure)
 
 

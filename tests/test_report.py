@@ -8,13 +8,13 @@ from langevin.store import Store
 
 def test_in_short_every_verdict_is_told_once_under_its_claim():
     rows = pd.DataFrame(
-        [("C1", "one", "holds"), ("C1", "two", "not decided"), ("C2", "one", "does not"),
-         ("C2", "two", "does not"), ("C2", "two", "")],
-        columns=["claim", "setting", "verdict"],
+        [("C1", "one", "holds", 8), ("C1", "two", "not decided", 8), ("C2", "one", "does not", 8),
+         ("C2", "two", "does not", 8), ("C2", "two", "", 8), ("C1", "three", "not decided", 0)],
+        columns=["claim", "setting", "verdict", "n"],
     ).assign(seeds="8 of 20")  # fmt: skip
     first, second = report.in_short(rows).splitlines()
     assert first.startswith("- **C1") and first.endswith(
-        "**: **holds** in one (8 of 20 seeds). Not decided in 1 setting."
+        "**: **holds** in one (8 of 20 seeds). Not decided in 1 setting. Not run yet in 1 setting."
     )
     ending = "**: **does not hold** in one (8 of 20 seeds); two (8 of 20 seeds)."
     assert second.startswith("- **C2") and second.endswith(ending)
@@ -23,13 +23,15 @@ def test_in_short_every_verdict_is_told_once_under_its_claim():
 def test_why_counts_what_each_noise_starts_in_the_deepest_networks_of_the_papers_start():
     run = {"depth": 40, "initializer": "glorot_uniform", "learning_rate": 1e-3, "sigma": 1e-3,
            "noise_cap": None, "noise_start": 0.0, "noise_stop": 1.0, "started": True,
-           "learned": False, "val_accuracy": 0.95}  # fmt: skip
+           "learned": False, "diverged": False, "val_accuracy": 0.95}  # fmt: skip
     other = [{"sigma": 0.0, "started": False}, {"noise_cap": 100.0, "started": False},
              {"noise_stop": 0.01}, {"noise_start": 0.01}, {}, {"noise_cap": 1000.0},
-             {"depth": 20}, {"learning_rate": 3e-4},
+             {"depth": 20}, {"learning_rate": 3e-4}, {"learning_rate": 3e-4, "sigma": 0.0},
              {"initializer": "he_uniform"},
              {"initializer": "he_uniform", "sigma": 0.0}]  # fmt: skip
-    table = report.why(pd.DataFrame([{**run, **one} for one in other]))
+    runs = pd.DataFrame([{**run, **one} for one in other])
+    sentence, table = report.why(runs).split("\n\n")
+    assert sentence.startswith("Noise repairs a silent start") and "none 0 of 1" in sentence
     rows = [line.strip("| ").split(" | ") for line in table.splitlines()]
     trained = "1 of 1, median accuracy 95.0 %"
     assert rows[0] == ["noise, Adam at depth 40 from Glorot's start", "runs that end trained"]
@@ -37,7 +39,11 @@ def test_why_counts_what_each_noise_starts_in_the_deepest_networks_of_the_papers
         "none": "0 of 1", "all along": trained, "in the first 1 % of steps alone": trained,
         "only after them": trained, "all along, its P at most 100": "0 of 1",
         "all along, its P at most 1000": trained, "none, from He's start": trained,
+        "none, learning rate 0.0003": trained,
     }  # fmt: skip
+    runs["started"] |= runs.sigma == 0
+    assert "do not single out" in report.why(runs)
+    assert "do not say why" in report.why(runs[runs.noise_stop == 1])
 
 
 def test_the_answer_counts_both_starts_at_the_greatest_depth():
