@@ -56,7 +56,7 @@ def stamp(named=None):
             raise ValueError(f"REPO must be owner/name, as on GitHub. Received: {named!r}")
         path = root() / "pyproject.toml"
         path.write_text(ADDRESS.sub(rf'\1"https://github.com/{named}"', path.read_text()))
-    readme.fill({"badges": readme_badges})
+    readme.fill({"badges": readme_badges, "clone": clone})
     for path in sorted((root() / "notebooks").glob("*.ipynb")):
         nbformat.write(stamped(nbformat.read(path, 4), path.stem), path)
 
@@ -87,6 +87,12 @@ def readme_badges():
         _badge("Paper", f"{shields}/arXiv-2212.14718-b31b1b", "https://arxiv.org/abs/2212.14718"),
     ]
     return "\n".join(badges)
+
+
+def clone():
+    """How to get the repository, as Markdown."""
+    name = repository().split("/")[1]
+    return f"```bash\ngit clone https://github.com/{repository()} && cd {name}\n```"
 
 
 def colab_badge(name):

@@ -16,7 +16,7 @@ from langevin.style import MODELS as MODELS  # notebooks have them from here
 from langevin.style import save as save
 
 # The strip of counts below an axis of gains: its lower end, the counts' place, its upper end.
-STRIP = (-1500, -650, -150)
+STRIP = (-30_000, -4_500, -150)
 # A band needs this many seeds; below, the points speak alone.
 BAND = 10
 
@@ -26,7 +26,8 @@ def outcomes(
 ):
     """Final test accuracy of every run, by a setting: the outcome of an experiment at a glance.
 
-    Runs that are not trained at the end stand on a strip below the axis, as counts. Medians of the
+    Runs that are not trained at the end stand on a strip below the axis, as crosses over their
+    count. Medians of the
     others are joined where two arms stand side by side, and bars where an arm is a place.
 
     Args:
@@ -49,7 +50,7 @@ def outcomes(
     # The axis begins below the least accurate run that started; the strip is below that.
     least = 100 * finals[finals.started].val_accuracy.min()
     bottom = 20 * np.floor(np.clip(np.nan_to_num(least - 2), 0, 80) / 20)
-    strip = 0.22 * (100 - bottom)
+    strip = 0.26 * (100 - bottom)
     for axes, panel, lowest in panels(grid, finals, row, column):
         above = finals[finals[column] == panel[column].iloc[0]]
         places = [value for value in order if value in set(above[x])]
@@ -59,7 +60,7 @@ def outcomes(
             color = color or COLORS[optimizer]
             runs = panel.query(query)
             _arm(axes, runs, x, places, color, shift, text, marker, join=dodge > 0)
-            _not_trained(axes, runs, x, places, color, shift, bottom - 0.75 * strip)
+            _not_trained(axes, runs, x, places, color, shift, bottom, strip)
         for place, value in enumerate(places):
             if value not in set(panel[x]):
                 axes.text(place, bottom + 2, "not run", color=GREY, fontsize=8, ha="center")
@@ -102,14 +103,17 @@ def _arm(axes, arm, x, order, color, shift, label, marker, join):
     axes.plot(places, medians, color=color, markevery=[], **line, **look)
 
 
-def _not_trained(axes, arm, x, order, color, shift, height):
-    """Counts of the runs that are not trained at the end, at their places on the strip."""
+def _not_trained(axes, arm, x, order, color, shift, bottom, strip):
+    """The runs that are not trained at the end, at their places on the strip, and their number."""
     for place, value in enumerate(order):
         runs = arm[arm[x] == value]
         if dead := len(runs) - runs.started.sum():
+            spread = 0.09 * np.linspace(-1, 1, dead) if dead > 1 else np.zeros(1)
+            height = np.full(dead, bottom - 0.4 * strip)
+            axes.plot(place + 1.3 * shift + spread, height, "x", color=color, ms=4.5)
             axes.text(
-                place + 1.7 * shift, height, f"{dead}/{len(runs)}", color=color, ha="center",
-                va="center", fontsize=8.5, fontweight="bold",
+                place + 1.7 * shift, bottom - 0.77 * strip, f"{dead}/{len(runs)}", color=color,
+                ha="center", va="center", fontsize=8.5, fontweight="bold",
             )  # fmt: skip
 
 
@@ -141,7 +145,7 @@ def gain_by_depth(finals, title):
     rows, columns = pairs.initializer.nunique(), pairs.optimizer.nunique()
     depths = sorted(pairs.depth.unique())
     figure, grid = plt.subplots(
-        rows, columns, figsize=((4.6 if columns < 3 else 3.9) * columns, 2.9 * rows), squeeze=False,
+        rows, columns, figsize=((4.6 if columns < 3 else 3.9) * columns, 3.3 * rows), squeeze=False,
         sharex="col", sharey=True,
     )  # fmt: skip
     for axes, panel, lowest in panels(grid, pairs, "initializer", "optimizer"):
@@ -154,10 +158,11 @@ def gain_by_depth(finals, title):
         axes.set_yticks(ticks, map(str, ticks))
         axes.set(ylim=(STRIP[0], 110))
         axes.axhspan(STRIP[0], STRIP[2], color="0.94", zorder=0)
-        axes.text(-0.45, STRIP[2], "started:", color=GREY, fontsize=8, va="top")
+        axes.text(-0.45, 1.2 * STRIP[2], "started:", color=GREY, fontsize=8, va="top")
+        axes.set_title(axes.get_title("left").split(" (")[0])
         _category_axis(axes, depths, "depth (hidden layers)" if lowest else None)
     for axes in grid[:, 0]:
-        axes.set_ylabel("gain in test accuracy (points,\nLangevin - plain; log scale from 1 on)")
+        axes.set_ylabel("Langevin - plain, points\n(linear to 1, then log)")
     finish(figure, title, finals)
     return figure
 

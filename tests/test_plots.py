@@ -58,9 +58,10 @@ def test_a_figure_names_its_data_its_panels_and_its_axes(draw, frame, finals):
 
 def test_every_run_is_a_point_or_counted_as_never_started(finals):
     figure = plots.accuracy_by_depth(finals, "")
-    points = sum(len(line.get_xdata()) for a in figure.axes for line in a.lines
-                 if line.get_linestyle() == "None")  # fmt: skip
-    assert points == finals.started.sum()
+    points = [(line.get_marker() == "x", len(line.get_xdata())) for a in figure.axes
+              for line in a.lines if line.get_linestyle() == "None"]  # fmt: skip
+    assert sum(count for _, count in points) == len(finals)
+    assert sum(count for cross, count in points if cross) == (~finals.started).sum()
     counts = [text for text in texts(figure) if text.endswith("/7")]
     assert sorted(counts) == ["1/7", "1/7", "7/7", "7/7"]
     plt.close(figure)
