@@ -134,7 +134,7 @@ def readme():
 def met_text(table):
     """How many of the goals are met, in words."""
     held = table[table.goal.notna()]
-    return f"Of {len(held)} goals for ratios {(held.met == 'yes').sum()} are met."
+    return f"Of this project's {len(held)} goals for ratios {(held.met == 'yes').sum()} are met."
 
 
 def epoch_text(table):
