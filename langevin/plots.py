@@ -50,7 +50,7 @@ def outcomes(
     # The axis begins below the least accurate run that started; the strip is below that.
     least = 100 * finals[finals.started].val_accuracy.min()
     bottom = 20 * np.floor(np.clip(np.nan_to_num(least - 2), 0, 80) / 20)
-    strip = 0.26 * (100 - bottom)
+    strip = 0.3 * (100 - bottom)
     for axes, panel, lowest in panels(grid, finals, row, column):
         above = finals[finals[column] == panel[column].iloc[0]]
         places = [value for value in order if value in set(above[x])]
@@ -109,10 +109,10 @@ def _not_trained(axes, arm, x, order, color, shift, bottom, strip):
         runs = arm[arm[x] == value]
         if dead := len(runs) - runs.started.sum():
             spread = 0.09 * np.linspace(-1, 1, dead) if dead > 1 else np.zeros(1)
-            height = np.full(dead, bottom - 0.4 * strip)
+            height = np.full(dead, bottom - 0.5 * strip)
             axes.plot(place + 1.3 * shift + spread, height, "x", color=color, ms=4.5)
             axes.text(
-                place + 1.7 * shift, bottom - 0.77 * strip, f"{dead}/{len(runs)}", color=color,
+                place + 1.7 * shift, bottom - 0.8 * strip, f"{dead}/{len(runs)}", color=color,
                 ha="center", va="center", fontsize=8.5, fontweight="bold",
             )  # fmt: skip
 

@@ -10,6 +10,10 @@ import tensorflow as tf
 from langevin import augmentation, models, optimizers, placement
 from langevin.training import MEASURED_AT_ONCE, measured_images
 
+# Each program is traced once, as it must be; TensorFlow counts all by the code that they share, and
+# would warn of retracing.
+tf.get_logger().addFilter(lambda record: "<bound method Program." not in record.getMessage())
+
 
 def group_size(run, dataset):
     """1: TensorFlow trains the runs of a program one after another."""
