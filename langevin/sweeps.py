@@ -19,8 +19,8 @@ from langevin.store import Store, root
 UNIT = 6
 # For the estimate of time alone: operations a second of a CPU's core, and a program's compilation.
 # Batch normalization waits for memory, the more so the fewer channels a convolution makes.
-CPU_SPEED, COMPILE_SECONDS = 40e9, 5.0
-SLOWER = {"resnet": 1.6, "vgg": 1.6, "densenet": 4.0}
+CPU_SPEED, COMPILE_SECONDS = 50e9, 5.0
+SLOWER = {"resnet": 3.0, "vgg": 3.0, "densenet": 5.0}
 
 
 def sweep(runs, store=None, executor=None, train=True):
