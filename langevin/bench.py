@@ -148,10 +148,10 @@ def all_groups():
     return [
         *small_groups(FAST, 7),
         Group("step, dense-20", list(optimizer_steps()), 5),
-        Group("step, resnet", list(model_steps("resnet")), 7),
+        Group("step, resnet", list(model_steps("resnet")), 6),
         Group("seeds together, dense-20", list(seeds_together()), 3),
         # The epochs last: what was measured before says where their time goes.
-        Group("further run, dense-20", [Comparison(first, second, goal=1.05)], 9),
+        Group("further run, dense-20", [Comparison(first, second, goal=1.05)], 7),
         *(Group(f"epoch, {m}", list(epochs(m)), 3) for m in ("dense-3", "dense-20", "dense-40")),
     ]
 
