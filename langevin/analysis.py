@@ -465,7 +465,7 @@ def claim_3(
             ),
         )
     both = f"{_against(a, 'all layers')}; {_against(b, 'the shallowest')}"
-    verdict = verdict[0], f"{verdict[1]} ({both})"
+    verdict = verdict[0], f"{verdict[1]}: {both}"
     rows = _rows(a, "deepest 30 % - all layers") + _rows(b, "deepest 30 % - shallowest 30 %")
     p_claim = np.maximum(_directed(gains_a, -NOT_WORSE, "greater"), np.fmin(p_more, p_up))
     return _claim("C3", setting, rows, verdict, p_claim, primary=2)
@@ -530,7 +530,7 @@ def _against(row, name):
     text += f", median gain of {row.n_both} pairs {100 * row.gain:+.1f}"
     if row.n_both < LEAST_PAIRS:
         return f"{text} points"
-    return f"{text}, {_points(row.gain_low, row.gain_high)}"
+    return f"{text} ({_points(row.gain_low, row.gain_high)}), p = {row.gain_p:.2g}"
 
 
 def _by_depth(pairs, slopes, p):
@@ -542,14 +542,16 @@ def _by_depth(pairs, slopes, p):
             continue
         scale = depths * (100 if unit else 1)
         low, estimate, high = (f"{scale * v:+.{digits}f}" for v in (row.low, row.slope, row.high))
-        said.append(f"{name} {estimate} ({low} to {high}){unit}, p = {p[name]:.2g}")
+        likely = p[name] if row.slope > 0 else min(1, 2 * row.p_negative)
+        said.append(f"{name} {estimate} ({low} to {high}){unit}, p = {likely:.2g}")
     more = pairs.groupby("depth").apply(
         lambda here: (
             f"{here.started_1.sum() - here.started_0.sum():+d} of {len(here)} at {here.name}"
         ),
         include_groups=False,
     )
-    return f"over {depths:g} layers {' and '.join(said)}; more started: {', '.join(more)}"
+    slope = f"over {depths:g} layers {' and '.join(said)}; " if said else ""
+    return f"{slope}more started: {', '.join(more)}"
 
 
 def _too_few(row):

@@ -142,6 +142,12 @@ def gain_by_depth(finals, title):
     """Paired gain in test accuracy against depth, given that both started: points are seeds,
     bars medians with their 95 % intervals (from 6 pairs on)."""
     pairs = analysis.pair(finals, analysis.PLAIN, analysis.LANGEVIN)
+    if pairs.empty:
+        figure, axes = plt.subplots(figsize=(4.6, 1.5))
+        axes.text(0.5, 0.5, "no pair of runs is there", color=GREY, ha="center")
+        axes.axis("off")
+        finish(figure, title, finals)
+        return figure
     rows, columns = pairs.initializer.nunique(), pairs.optimizer.nunique()
     depths = sorted(pairs.depth.unique())
     figure, grid = plt.subplots(

@@ -146,8 +146,8 @@ def _because(arms):
     he_said = f"from He's start {he[1]} train without noise"
     if min(early[0], late[0]) >= along[0] > none[0] and he[0] >= along[0]:
         return (
-            f"Noise repairs a silent start: {said}, and {he_said}. Any short spell of "
-            "noise will do, and a better initialization does the same."
+            f"Noise repairs a silent start: {said}, and {he_said}. When the noise acts matters "
+            "little, and a better initialization does the same."
         )
     return f"These runs do not single out a reason: {said}, and {he_said}."
 

@@ -75,6 +75,16 @@ def test_gains_are_drawn_only_where_both_started(finals):
     plt.close(figure)
 
 
+def test_runs_without_a_pair_are_no_error(finals):
+    alone = finals.query("sigma == 0 and depth == 3")
+    assert "no pair of runs is there" in texts(plots.gain_by_depth(alone, ""))
+    claims = [analysis.claim_1, analysis.claim_2]
+    rows = report.by_setting(alone, ["initializer", "optimizer"], claims)
+    assert set(rows.verdict) <= {"", analysis.NOT_DECIDED}
+    assert "no pair is there" in report.claims_text(rows, alone)
+    plt.close("all")
+
+
 def test_an_optimizer_has_one_colour_and_no_two_share_one():
     assert set(plots.COLORS) == set(plots.NAMES)
     assert len({*plots.COLORS.values(), plots.GREY}) == len(plots.COLORS) + 1
