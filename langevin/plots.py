@@ -27,8 +27,8 @@ def outcomes(
     """Final test accuracy of every run, by a setting: the outcome of an experiment at a glance.
 
     Runs that are not trained at the end stand on a strip below the axis, as crosses over their
-    count. Medians of the
-    others are joined where two arms stand side by side, and bars where an arm is a place.
+    count. Medians of the others are joined where two arms stand side by side, and bars where an
+    arm is a place.
 
     Args:
         finals: a row a run, from `analysis.final`.
@@ -92,8 +92,8 @@ def _arm(axes, arm, x, order, color, shift, label, marker, join):
     for place, value in enumerate(order):
         runs = arm[arm[x] == value].sort_values("seed")
         started = 100 * runs[runs.started].val_accuracy
-        spread = 0.07 * np.linspace(-1, 1, len(started)) if len(started) > 1 else 0
-        axes.plot(place + shift + spread + 0 * started, started, ls="", zorder=3, **look)
+        x_places = place + shift + _spread(len(started), 0.07)
+        axes.plot(x_places, started, ls="", zorder=3, **look)
         medians.append(started.median())
     places = np.arange(len(order)) + shift
     if not join:
@@ -103,14 +103,19 @@ def _arm(axes, arm, x, order, color, shift, label, marker, join):
     axes.plot(places, medians, color=color, markevery=[], **line, **look)
 
 
+def _spread(count, width):
+    """How far so many points stand from their place, beside each other; one stands on it."""
+    return width * np.linspace(-1, 1, count) if count > 1 else np.zeros(count)
+
+
 def _not_trained(axes, arm, x, order, color, shift, bottom, strip):
     """The runs that are not trained at the end, at their places on the strip, and their number."""
     for place, value in enumerate(order):
         runs = arm[arm[x] == value]
         if dead := len(runs) - runs.started.sum():
-            spread = 0.09 * np.linspace(-1, 1, dead) if dead > 1 else np.zeros(1)
+            x_places = place + 1.3 * shift + _spread(dead, 0.09)
             height = np.full(dead, bottom - 0.5 * strip)
-            axes.plot(place + 1.3 * shift + spread, height, "x", color=color, ms=4.5)
+            axes.plot(x_places, height, "x", color=color, ms=4.5)
             axes.text(
                 place + 1.7 * shift, bottom - 0.8 * strip, f"{dead}/{len(runs)}", color=color,
                 ha="center", va="center", fontsize=8.5, fontweight="bold",
