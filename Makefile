@@ -15,6 +15,8 @@ PYTEST := python -m pytest -n 2 --dist worksteal
 OPTIMIZER_TESTS := tests/test_{laws,noise,optimizers,placement,schedules}.py
 
 export TF_CPP_MIN_LOG_LEVEL ?= 3
+# What Python once compiled of TensorFlow's modules is kept, whatever the shell says.
+unexport PYTHONDONTWRITEBYTECODE
 # CLUSTER=tcp://host:port has a Dask cluster train.
 export LANGEVIN_CLUSTER := $(CLUSTER)
 
@@ -132,7 +134,7 @@ USABLE := import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info 
 	pip="$(@D)/bin/python -m pip install -qq --disable-pip-version-check"; \
 	what=(--constraint $(filter %.lock,$^) --editable ".[$$(tr ' ' , <<<'$(strip $(extras))')]"); \
 	$$pip uv && \
-	  VIRTUAL_ENV=$(@D) $(@D)/bin/uv pip install --quiet --compile-bytecode "$${what[@]}" || \
+	  VIRTUAL_ENV=$(@D) $(@D)/bin/uv pip install --quiet "$${what[@]}" || \
 	  $$pip "$${what[@]}"; \
 	touch $@; \
 	echo "$(@D) is ready after $$SECONDS s."

@@ -583,6 +583,7 @@ def _rows(row, arms):
 
 def _claim(claim, setting, rows, verdict, p_claim, primary=0):
     rows = pd.DataFrame([{"claim": claim, "setting": setting} | row for row in rows])
+    rows["pairs"] = rows.n.max()  # that were run, not only those that both started
     chosen = rows["primary"] = rows.index == primary
     rows["p_claim"] = np.where(chosen, p_claim, np.nan)
     rows["verdict"], rows["reason"] = (np.where(chosen, text, "") for text in verdict)

@@ -181,8 +181,7 @@ def gain_by_depth(finals, title):
 def _gain_at(axes, place, pairs, color):
     row = next(analysis.compare(pairs).itertuples())
     gains = 100 * pairs.gain.dropna()
-    spread = np.linspace(-0.16, 0.16, len(gains))
-    axes.plot(place + spread, gains, "o", color=color, ms=4, alpha=0.5)
+    axes.plot(place + _spread(len(gains), 0.16), gains, "o", color=color, ms=4, alpha=0.5)
     if len(gains):
         axes.hlines(100 * row.gain, place - 0.22, place + 0.22, color=color, lw=2.4)
     if row.n_both >= analysis.LEAST_PAIRS:

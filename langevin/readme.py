@@ -18,8 +18,8 @@ def verdicts():
     """The first screen: the answer, each claim in short, the deepest networks, and why."""
     finals = tables.finals_of("paper", "depth-mnist")
     deepest = report.headline(finals)
-    why, noises = report.why(tables.finals_of("paper", "mechanism")).split("\n\n")
-    parts = [report.answer(finals), f"**Why.** {why}", report.in_short(_claims()), deepest, noises]
+    why, arms = report.why(tables.finals_of("paper", "mechanism"))
+    parts = [report.answer(finals), f"**Why.** {why}", report.in_short(_claims()), deepest, arms]
     return "\n\n".join(parts)
 
 

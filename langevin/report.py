@@ -107,11 +107,13 @@ CONDITIONS = {
 
 
 def why(finals):
-    """What starts the deepest networks from the paper's initialization, as Markdown: a sentence,
-    and a table of which noise does, which learning rate, and He's start.
+    """What starts the deepest networks from the paper's initialization, as Markdown: which
+    noise does, which learning rate, and He's start.
 
     Args:
         finals: of `mechanism`.
+
+    Returns: a sentence, and a table of the arms that it speaks of.
     """
     depth = finals.depth.max()
     arms = finals[finals.depth == depth]
@@ -127,7 +129,7 @@ def why(finals):
     told["none, from He's start"] = he[he.condition == "no noise"]
     rows = [f"| {words} | {_outcome(here)} |" for words, here in told.items() if len(here)]
     head = f"| noise, Adam at depth {depth} from Glorot's start | runs that end trained |"
-    return "\n".join([_because(told), "", head, "| --- | --- |", *rows])
+    return _because(told), "\n".join([head, "| --- | --- |", *rows])
 
 
 def _because(arms):
@@ -234,7 +236,7 @@ def in_short(rows):
             for verdict, words in ((analysis.HOLDS, "holds"), (analysis.DOES_NOT, "does not hold"))
             if len(here := mine[mine.verdict == verdict])
         ]
-        never, undecided = mine.n == 0, mine.verdict == analysis.NOT_DECIDED
+        never, undecided = mine.pairs == 0, mine.verdict == analysis.NOT_DECIDED
         for state, which in (("Not decided", undecided & ~never), ("Not run yet", never)):
             if count := int(which.sum()):
                 said.append(f"{state} in {count} setting{'s' * (count > 1)}.")

@@ -87,7 +87,7 @@ def _study(profile, notebook, by, claims):
         why = f"too few of {planned} runs are there" if finals.empty else "digits: not its data"
         names = sorted({f"C{partial(claim).func.__name__[-1]}" for claim in claims})
         rows = pd.DataFrame(
-            {"claim": names, "verdict": analysis.NOT_DECIDED, "n": 0, "seeds": "none"}
+            {"claim": names, "verdict": analysis.NOT_DECIDED, "pairs": 0, "seeds": "none"}
         )
         data = ", ".join(finals.dataset_label.unique()) if len(finals) else "none yet"
         return rows.assign(setting=WHERE[notebook], reason=why, figure=notebook, data=data)
@@ -112,9 +112,8 @@ def _seeds(finals, planned):
 def verdicts(rows):
     """Table 2: a row a claim and setting, its verdict and what was measured."""
     told = rows[rows.verdict != ""].sort_values("claim", kind="stable")
-    names = {"claim": "claim", "figure": "figure", "setting": "setting", "verdict": "verdict",
-             "reason": "measured", "n": "pairs", "seeds": "seeds", "data": "data"}  # fmt: skip
-    return told[list(names)].rename(columns=names).astype({"pairs": int})
+    columns = ["claim", "figure", "setting", "verdict", "reason", "pairs", "seeds", "data"]
+    return told[columns].rename(columns={"reason": "measured"}).astype({"pairs": int})
 
 
 def markdown(table):

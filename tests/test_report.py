@@ -10,7 +10,7 @@ def test_in_short_every_verdict_is_told_once_under_its_claim():
     rows = pd.DataFrame(
         [("C1", "one", "holds", 8), ("C1", "two", "not decided", 8), ("C2", "one", "does not", 8),
          ("C2", "two", "does not", 8), ("C2", "two", "", 8), ("C1", "three", "not decided", 0)],
-        columns=["claim", "setting", "verdict", "n"],
+        columns=["claim", "setting", "verdict", "pairs"],
     ).assign(seeds="8 of 20")  # fmt: skip
     first, second = report.in_short(rows).splitlines()
     assert first.startswith("- **C1") and first.endswith(
@@ -30,7 +30,7 @@ def test_why_counts_what_each_noise_starts_in_the_deepest_networks_of_the_papers
              {"initializer": "he_uniform"},
              {"initializer": "he_uniform", "sigma": 0.0}]  # fmt: skip
     runs = pd.DataFrame([{**run, **one} for one in other])
-    sentence, table = report.why(runs).split("\n\n")
+    sentence, table = report.why(runs)
     assert sentence.startswith("Noise repairs a silent start") and "none 0 of 1" in sentence
     rows = [line.strip("| ").split(" | ") for line in table.splitlines()]
     trained = "1 of 1, median accuracy 95.0 %"
@@ -42,8 +42,8 @@ def test_why_counts_what_each_noise_starts_in_the_deepest_networks_of_the_papers
         "none, learning rate 0.0003": trained,
     }  # fmt: skip
     runs["started"] |= runs.sigma == 0
-    assert "do not single out" in report.why(runs)
-    assert "do not say why" in report.why(runs[runs.noise_stop == 1])
+    assert "do not single out" in report.why(runs)[0]
+    assert "do not say why" in report.why(runs[runs.noise_stop == 1])[0]
 
 
 def test_the_answer_counts_both_starts_at_the_greatest_depth():

@@ -20,7 +20,7 @@ WHERE = "import langevin; print(langevin.__file__)"
 # As in the Makefile: uv in a fifth of pip's time, where it is there.
 INSTALL = ["python", "-m", "pip", "install", "-q"]
 if Path(sys.executable).with_name("uv").exists():
-    INSTALL = ["uv", "pip", "install", "-q", "--compile-bytecode"]
+    INSTALL = ["uv", "pip", "install", "-q"]
 
 
 @pytest.fixture
