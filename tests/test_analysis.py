@@ -570,6 +570,7 @@ def test_claim_1(plain, langevin, verdict, reason):
     rows = analysis.claim_1(frame(two(plain, langevin), deep), "published")
     row = primary(rows)
     assert row.verdict == verdict and reason in row.reason
+    assert row.pairs == len(plain)  # however many of them started
     assert list(rows.columns) == [
         "claim",
         "setting",
@@ -579,6 +580,7 @@ def test_claim_1(plain, langevin, verdict, reason):
         "high",
         "p",
         "n",
+        "pairs",
         "primary",
         "p_claim",
         "verdict",
