@@ -129,8 +129,10 @@ def _announcement(runs, missing, where, count, train):
         f"Backend {keras.backend.backend()}, device {device()}, "
         f"group size {', '.join(map(str, sizes))}, {where}."
     )
-    if missing and train and device() == "cpu":
-        text += f" Estimate: {estimate(missing, count) / 60:.1f} minutes."
+    if missing and train:
+        measured = f"{estimate(missing, count) / 60:.1f} minutes"
+        unknown = "none, this device was never timed; the bar tells what is left"
+        text += f" Estimate: {measured if device() == 'cpu' else unknown}."
     return text
 
 

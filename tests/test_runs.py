@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import sys
 from concurrent import futures
 
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tqdm import auto
 
-from langevin import executors, runs, training
+from langevin import executors, runs, sweeps, training
 from langevin.runs import Run, grid
 from langevin.store import Store, root
 from langevin.sweeps import sweep
@@ -198,14 +199,21 @@ def test_what_is_stored_is_not_trained_again(trained, monkeypatch, capsys):
     assert "4 stored, none to train" in capsys.readouterr().out
 
 
-def test_a_sweep_says_first_what_it_will_do(trained, tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize(
+    ("device", "estimate"), [("cpu", r"\d\.\d minutes"), ("NVIDIA H100", "none, this device")]
+)
+def test_a_sweep_says_first_what_it_will_do(
+    trained, tmp_path, monkeypatch, capsys, device, estimate
+):
     planned, _, _ = trained
+    monkeypatch.setattr(sweeps, "device", lambda: device)
     monkeypatch.setattr(training, "fit", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         sweep(planned, tmp_path)
     said = capsys.readouterr().out
-    for fact in ("4 runs", "digits", "0 stored", "4 to train", "Backend", "device", "Estimate"):
+    for fact in ("4 runs", "digits", "0 stored", "4 to train", "Backend", f"device {device}"):
         assert fact in said
+    assert re.search(f"Estimate: {estimate}", said)
 
 
 @pytest.mark.parametrize(
