@@ -73,7 +73,7 @@ class Setting:
 
     dataset: datasets.Dataset
     batch_size: int = 512
-    steps: int = 40
+    steps: int = 20
     few: int = 3
 
     def run(self, variant):
