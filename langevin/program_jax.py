@@ -129,9 +129,15 @@ class Program:
         sizes = np.diff([0, *self.ends])
         return np.repeat([float(i in noisy) for i in range(len(sizes))], sizes).astype("float32")
 
-    def epoch(self, orders, rates, sigmas, moves=None):
+    def epoch(self, orders, rates, sigmas, moves=None, steps=None):
         """One pass: for each run the order of its images, a learning rate and a sigma a step, and
-        in that order how the images are augmented, if they are."""
+        in that order how the images are augmented, if they are.
+
+        With `steps`, only so many move the weights: what is compiled makes all.
+        """
+        if steps is not None:
+            moving = np.arange(rates.shape[1]) < steps
+            rates, sigmas = rates * moving, sigmas * moving
         steps = rates.shape[1]
         shape = self.size, steps, self.batch
         orders, moves = (

@@ -79,7 +79,7 @@ class Program:
 
     def epoch(self, orders, rates, sigmas, moves=None, steps=None):
         """One pass: for the run the order of its images, a learning rate and a sigma a step, and
-        in that order how the images are augmented, if they are."""
+        in that order how the images are augmented, if they are; `steps` of them, or all."""
         steps = rates.shape[1] if steps is None else steps
         moves = None if moves is None else tf.constant(moves[0])
         self._epoch(*map(tf.constant, (orders[0], rates[0], sigmas[0], steps)), moves)

@@ -86,16 +86,15 @@ def fit(runs, dataset, checkpoint=None, progress=None):
 
 
 def after(run, dataset, steps):
-    """What a run measures after some steps of its first epoch, the others of which make none."""
+    """What a run measures after some steps of its first epoch."""
     group, images = [run] * group_size(run, dataset), len(dataset.x_train)
     many = images // run.batch_size
-    rates, sigmas = (values[:many].copy() for values in _schedule(run, run.epochs * many))
-    rates[steps:] = sigmas[steps:] = 0.0
+    rates, sigmas = (values[:many] for values in _schedule(run, run.epochs * many))
     program = _program(run.program(), dataset, len(group))
     program.start(group)
     orders, rates, sigmas = (np.stack([a] * len(group)) for a in
                              (order(run.seed, 1, images), rates, sigmas))  # fmt: skip
-    program.epoch(orders, rates, sigmas, moves=_moves(group, 1, images))
+    program.epoch(orders, rates, sigmas, moves=_moves(group, 1, images), steps=steps)
     return program.measure()[0]
 
 

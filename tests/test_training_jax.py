@@ -41,9 +41,8 @@ def weights_after(group, steps, size):
     many = len(dataset().x_train) // RUN.batch_size
     orders = np.stack([training.order(run.seed, 1, len(dataset().x_train)) for run in padded])
     plans = [training._schedule(run, run.epochs * many) for run in padded]
-    rates, sigmas = (np.stack(each)[:, :many].copy() for each in zip(*plans))
-    rates[:, steps:] = 0.0  # no step: neither drift nor noise
-    program.epoch(orders, rates, sigmas, training._moves(padded, 1, len(dataset().x_train)))
+    rates, sigmas = (np.stack(each)[:, :many] for each in zip(*plans))
+    program.epoch(orders, rates, sigmas, training._moves(padded, 1, len(dataset().x_train)), steps)
     return np.asarray(program.changing[0])[: len(group)]
 
 
