@@ -64,6 +64,11 @@ def _count(text):
     return number
 
 
+def _without_downloads():
+    """What only tells of stored runs needs no images."""
+    os.environ["LANGEVIN_OFFLINE"] = "1"
+
+
 def _studies(options):
     """Each notebook's name, what it plans, of which of KINDS, and its store."""
     for notebook in profiles.notebooks(options.profile, options.only):
@@ -77,6 +82,7 @@ def _studies(options):
 
 
 def list_runs(options):
+    _without_downloads()
     for notebook, planned, _, store in _studies(options):
         stored = [store.find(runs.key_of(run)) is not None for run in planned]
         print(f"{notebook}: {sum(stored)} of {len(planned)} runs stored")
@@ -92,6 +98,7 @@ def train(options):
 
 
 def show(options):
+    _without_downloads()
     for notebook, planned, kind, store in _studies(options):
         found = runs.stored(planned, store)
         print(f"{notebook}: {len(found)} of {len(planned)} runs stored")
@@ -114,6 +121,7 @@ def figures(options):
 def readme(options):
     from langevin import readme
 
+    _without_downloads()
     readme.write()
 
 

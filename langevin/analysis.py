@@ -550,7 +550,8 @@ def _by_depth(pairs, slopes, p):
         ),
         include_groups=False,
     )
-    slope = f"over {depths:g} layers {' and '.join(said)}; " if said else ""
+    span = f"from depth {pairs.depth.min():g} to {pairs.depth.max():g}"
+    slope = f"{span} {' and '.join(said)}; " if said else ""
     return f"{slope}more started: {', '.join(more)}"
 
 

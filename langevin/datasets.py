@@ -24,6 +24,8 @@ SIZES = {
     "cifar100": (50_000, 10_000, (32, 32, 3), 100),
 }
 TIMEOUT = 10.0  # seconds that a download may stay silent
+# What Keras's cache holds of each.
+CACHED = {"mnist": "mnist.npz", "cifar10": "cifar-10-*", "cifar100": "cifar-100-*"}
 
 
 class DataUnavailable(OSError):
@@ -64,7 +66,8 @@ def load(name):
     """Load a data set.
 
     A named set is taken from `<name>.npz` in the folder that the environment variable
-    `LANGEVIN_DATA` names, else from `keras.datasets` (its cache, or a download). A file holds
+    `LANGEVIN_DATA` names, else from `keras.datasets`: its cache or, unless the variable
+    `LANGEVIN_OFFLINE` is set, a download. A file holds
     `x_train`, `y_train`, `x_test` and `y_test`: images (n, h, w) or (n, h, w, c), as integers in
     0..255 or floats in [0, 1]; integer labels (n,) or (n, 1). `"digits"` comes with scikit-learn:
     1,437 and 360 images of 8x8 pixels, their 17 grey levels spread over 0..255.
@@ -242,7 +245,10 @@ def _from_keras(name):
     # Keras's download has no timeout of its own. This one bounds a silence, not a slow download.
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(TIMEOUT)
+    cache = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras")) / "datasets"
     try:
+        if "LANGEVIN_OFFLINE" in os.environ and not any(cache.glob(CACHED[name])):
+            raise OSError("nothing in its cache, and LANGEVIN_OFFLINE is set")
         (x_train, y_train), (x_test, y_test) = getattr(keras.datasets, name).load_data()
     except Exception as error:  # Keras raises a bare Exception
         raise DataUnavailable(

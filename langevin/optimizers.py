@@ -77,6 +77,7 @@ class Langevin:
         super().__init__(*args, **kwargs)
         if noise_cap is not None:
             check_number("noise_cap", noise_cap, positive=True)
+        placement.check(langevin_layers)
         self.langevin_layers = langevin_layers
         self.noise_cap = noise_cap
         self._step = self._scaled_normals = None

@@ -65,11 +65,13 @@ class Notebook:
 
     @property
     def figures(self):
-        """Its figures, the main one first, as paths from the root."""
-        longer = [other for other in _notebooks() if other.startswith(f"{self.name}-")]
-        found = (root() / "figures" / str(self.profile)).glob(f"{self.name}*.png")
-        mine = [path for path in found if not path.stem.startswith(tuple(longer))]
-        return [f"figures/{self.profile}/{stem}.png" for stem in sorted(p.stem for p in mine)]
+        """Its figures at the largest scale there is, the main one first, as paths from the root."""
+        longer = tuple(other for other in _notebooks() if other.startswith(f"{self.name}-"))
+        for profile in PROFILES:
+            found = (root() / "figures" / profile).glob(f"{self.name}*.png")
+            if mine := sorted(p.stem for p in found if not p.stem.startswith(longer)):
+                return [f"figures/{profile}/{stem}.png" for stem in mine]
+        return []
 
     def html(self):
         exporter = _Exporter(template_name="basic", exclude_anchor_links=True)

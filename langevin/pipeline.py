@@ -60,6 +60,7 @@ def figures(profile=None, only=None, fresh=False):
     if train:
         _train(profile, plan)
     else:
+        os.environ["LANGEVIN_OFFLINE"] = "1"
         plan = _recorded(profile, plan)
     failed = _execute_all(profile, plan)
     _report(profile, begun, failed)
@@ -169,7 +170,7 @@ def _execute_alone(folder, name, parameters):
     target, part = folder / f"{name}.ipynb", folder / f"{name}.part.ipynb"
     failed = folder / f"{name}.failed.ipynb"
     begun = time.monotonic()
-    print(f"{name}: executed now", flush=True)
+    print(f"{name}: executing", flush=True)
     try:
         with contextlib.closing(_Said(name)) as said:
             papermill.execute_notebook(
@@ -244,7 +245,7 @@ def _compilation(profile, plan, begun):
             if (path := store.find(key)) and path.stat().st_mtime >= begun:
                 trained[key] = store.load(key)["history"]
     if not trained:
-        return "Nothing had to be trained or compiled."
+        return "No run had to be trained or compiled."
     training, compiling = (
         sum(sum(history[column]) for history in trained.values())
         for column in ("seconds", "compile_seconds")

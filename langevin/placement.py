@@ -35,6 +35,21 @@ def layers(paths):
     return list(groups.items())
 
 
+def check(choice):
+    """ValueError for a choice that fits no model: a fraction outside (0, 1], another form."""
+    if isinstance(choice, numbers.Real) and not isinstance(choice, bool):
+        if not 0 < choice <= 1:
+            raise ValueError(
+                "`langevin_layers` as a fraction must lie in (0, 1]; for layer numbers pass a "
+                f"list. Received: {choice!r}"
+            )
+        return
+    saved = isinstance(choice, Mapping) and set(choice) == {"positions"}
+    listed = isinstance(choice, Sequence) and not isinstance(choice, (str, bytes))
+    if not (choice is None or callable(choice) or saved or listed):
+        raise ValueError(f"`langevin_layers` must be {FORMS}. Received: {choice!r}")
+
+
 def choose(paths, choice):
     """Positions, in `paths`, of the variables that get noise.
 
@@ -50,29 +65,23 @@ def choose(paths, choice):
     Raises:
         ValueError: a choice of another form, out of range, unknown, ambiguous or empty.
     """
+    check(choice)
     groups = layers(paths)
     if choice is None:
         chosen = range(len(paths))
-    elif isinstance(choice, numbers.Real) and not isinstance(choice, bool):
-        if not 0 < choice <= 1:
-            raise ValueError(
-                "`langevin_layers` as a fraction must lie in (0, 1]; for layer numbers pass a "
-                f"list. Received: {choice!r}"
-            )
+    elif isinstance(choice, numbers.Real):
         chosen = _members(groups, range(max(1, round(choice * len(groups)))))
     elif callable(choice):
         chosen = [position for position, path in enumerate(paths) if choice(path)]
-    elif isinstance(choice, Mapping) and set(choice) == {"positions"}:
+    elif isinstance(choice, Mapping):
         chosen = list(choice["positions"])
         if not set(chosen) <= set(range(len(paths))):
             raise ValueError(
                 f"`langevin_layers` was saved for another model: variables {chosen} are noisy, "
                 f"here are {len(paths)}: {list(paths)}"
             )
-    elif isinstance(choice, Sequence) and not isinstance(choice, (str, bytes)):
-        chosen = _members(groups, [_number(groups, item) for item in choice])
     else:
-        raise ValueError(f"`langevin_layers` must be {FORMS}. Received: {choice!r}")
+        chosen = _members(groups, [_number(groups, item) for item in choice])
     chosen = tuple(sorted(set(chosen)))
     if not chosen:
         raise ValueError(

@@ -128,7 +128,8 @@ def why(finals):
         told[f"none, learning rate {rate:g}"] = plain[plain.learning_rate == rate]
     told["none, from He's start"] = he[he.condition == "no noise"]
     rows = [f"| {words} | {_outcome(here)} |" for words, here in told.items() if len(here)]
-    head = f"| noise, Adam at depth {depth} from Glorot's start | runs that end trained |"
+    seeds = f"seeds {finals.seed.min()} to {finals.seed.max()}"
+    head = f"| noise, Adam at depth {depth} from Glorot's start, {seeds} | runs that end trained |"
     return _because(told), "\n".join([head, "| --- | --- |", *rows])
 
 
@@ -146,12 +147,17 @@ def _because(arms):
     said = f"noise in the first 1 % of the steps alone starts {early[1]} runs, only after them "
     said += f"{late[1]}, all along {along[1]}, none {none[1]}"
     he_said = f"from He's start {he[1]} train without noise"
+    for words in arms:  # the tightest cap stands first
+        if "its P at most" in words:
+            said += f"; {words} it starts {share(words)[1]}"
+            break
     if min(early[0], late[0]) >= along[0] > none[0] and he[0] >= along[0]:
         return (
-            f"Noise repairs a silent start: {said}, and {he_said}. When the noise acts matters "
-            "little, and a better initialization does the same."
+            "Noise repairs a silent start, one from which too little of the signal arrives at the "
+            f"other end to learn from: {said}. And {he_said}. When the noise acts matters little, "
+            "and a better initialization does the same."
         )
-    return f"These runs do not single out a reason: {said}, and {he_said}."
+    return f"These runs do not single out a reason: {said}. And {he_said}."
 
 
 def details_text(finals, chain):
@@ -232,7 +238,7 @@ def in_short(rows):
     for claim, text in CLAIMS.items():
         mine = told[told.claim == claim]
         said = [
-            f"**{words}** in {'; '.join(here.setting + ' (' + here.seeds + ' seeds)')}."
+            f"**{words}** in {'; '.join(here.setting + ' (' + here.seeds + ' planned seeds)')}."
             for verdict, words in ((analysis.HOLDS, "holds"), (analysis.DOES_NOT, "does not hold"))
             if len(here := mine[mine.verdict == verdict])
         ]

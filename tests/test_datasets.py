@@ -224,6 +224,17 @@ def test_a_failed_download_names_both_ways_out(keras_loader):
         assert part in str(caught.value)
 
 
+def test_offline_only_what_keras_has_in_its_cache_is_loaded(keras_loader, monkeypatch, tmp_path):
+    monkeypatch.setenv("LANGEVIN_OFFLINE", "1")
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    keras_loader("mnist", lambda: pairs(made()))
+    with pytest.raises(DataUnavailable, match="LANGEVIN_OFFLINE is set"):
+        load("mnist")
+    (tmp_path / "datasets").mkdir()
+    (tmp_path / "datasets" / "mnist.npz").touch()
+    assert load("mnist").classes == 3
+
+
 def test_the_error_tells_which_folder_was_searched(folder, monkeypatch):
     monkeypatch.setattr(keras.datasets.cifar100, "load_data", lambda: 1 / 0)
     with pytest.raises(DataUnavailable, match=re.escape(f"LANGEVIN_DATA ({folder})")):

@@ -14,17 +14,18 @@ def test_in_short_every_verdict_is_told_once_under_its_claim():
     ).assign(seeds="8 of 20")  # fmt: skip
     first, second = report.in_short(rows).splitlines()
     assert first.startswith("- **C1") and first.endswith(
-        "**: **holds** in one (8 of 20 seeds). Not decided in 1 setting. Not run yet in 1 setting."
+        "**: **holds** in one (8 of 20 planned seeds). Not decided in 1 setting. "
+        "Not run yet in 1 setting."
     )
-    ending = "**: **does not hold** in one (8 of 20 seeds); two (8 of 20 seeds)."
+    ending = "**: **does not hold** in one (8 of 20 planned seeds); two (8 of 20 planned seeds)."
     assert second.startswith("- **C2") and second.endswith(ending)
 
 
 def test_why_counts_what_each_noise_starts_in_the_deepest_networks_of_the_papers_start():
     run = {"depth": 40, "initializer": "glorot_uniform", "learning_rate": 1e-3, "sigma": 1e-3,
-           "noise_cap": None, "noise_start": 0.0, "noise_stop": 1.0, "started": True,
+           "seed": 9, "noise_cap": None, "noise_start": 0.0, "noise_stop": 1.0, "started": True,
            "learned": False, "diverged": False, "val_accuracy": 0.95}  # fmt: skip
-    other = [{"sigma": 0.0, "started": False}, {"noise_cap": 100.0, "started": False},
+    other = [{"seed": 0, "sigma": 0.0, "started": False}, {"noise_cap": 100.0, "started": False},
              {"noise_stop": 0.01}, {"noise_start": 0.01}, {}, {"noise_cap": 1000.0},
              {"depth": 20}, {"learning_rate": 3e-4}, {"learning_rate": 3e-4, "sigma": 0.0},
              {"initializer": "he_uniform"},
@@ -32,9 +33,11 @@ def test_why_counts_what_each_noise_starts_in_the_deepest_networks_of_the_papers
     runs = pd.DataFrame([{**run, **one} for one in other])
     sentence, table = report.why(runs)
     assert sentence.startswith("Noise repairs a silent start") and "none 0 of 1" in sentence
+    assert "its P at most 100 it starts 0 of 1" in sentence
     rows = [line.strip("| ").split(" | ") for line in table.splitlines()]
     trained = "1 of 1, median accuracy 95.0 %"
-    assert rows[0] == ["noise, Adam at depth 40 from Glorot's start", "runs that end trained"]
+    assert rows[0] == ["noise, Adam at depth 40 from Glorot's start, seeds 0 to 9",
+                       "runs that end trained"]  # fmt: skip
     assert dict(rows[2:]) == {
         "none": "0 of 1", "all along": trained, "in the first 1 % of steps alone": trained,
         "only after them": trained, "all along, its P at most 100": "0 of 1",
