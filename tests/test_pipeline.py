@@ -121,7 +121,7 @@ def test_compilation_is_summed_over_what_was_trained_just_now(tmp_path, monkeypa
     plan = {"one": {"runs": [block]}, "two": {"runs": [block]}, "three": {}}
     said = pipeline._compilation("smoke", plan, begun=2.0)
     assert said.startswith("2 runs were trained, 9 s") and "took 5 s more, 36 %" in said
-    assert "Nothing" in pipeline._compilation("smoke", {"three": {}}, begun=2.0)
+    assert "No run" in pipeline._compilation("smoke", {"three": {}}, begun=2.0)
 
 
 def test_without_training_what_has_no_runs_is_left_out_and_named(tmp_path, monkeypatch, capsys):

@@ -30,11 +30,15 @@ def test_the_documents_are_made_from_the_recorded_runs_and_made_again_the_same(
     assert all("".join(once).count(f"what {name} says") == 1 for name in names)
 
 
-def test_the_table_has_a_row_a_notebook_with_its_command():
+def test_the_table_has_a_row_a_notebook_with_its_command(monkeypatch):
+    # Not estimated here: every network of the paper would be built for it.
+    monkeypatch.setattr(sweeps, "estimate", lambda planned, cores: 60.0 * len(planned) / cores)
     rows = readme.table().splitlines()[2:]
     for row, notebook in zip(rows, profiles.notebooks("paper"), strict=True):
         assert f"`make {notebook}`" in row
-    assert "C1, C2" in next(row for row in rows if "`depth-mnist`" in row)
+    row = next(row for row in rows if "`depth-mnist`" in row)
+    planned = len(profiles.planned("quick", "depth-mnist"))
+    assert "C1, C2" in row and f"about {planned / 2:.1f} minutes" in row
 
 
 def test_the_time_is_estimated_without_the_data(monkeypatch):
