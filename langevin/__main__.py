@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 
-from langevin import executors, profiles, runs, sweeps, training
+from langevin import datasets, executors, profiles, runs, sweeps, training
 from langevin.remedies import learning
 
 # For each kind of blocks: who trains what they plan, and who makes a frame of its records.
@@ -64,11 +64,6 @@ def _count(text):
     return number
 
 
-def _without_downloads():
-    """What only tells of stored runs needs no images."""
-    os.environ["LANGEVIN_OFFLINE"] = "1"
-
-
 def _studies(options):
     """Each notebook's name, what it plans, of which of KINDS, and its store."""
     for notebook in profiles.notebooks(options.profile, options.only):
@@ -82,7 +77,7 @@ def _studies(options):
 
 
 def list_runs(options):
-    _without_downloads()
+    datasets.stay_offline()
     for notebook, planned, _, store in _studies(options):
         stored = [store.find(runs.key_of(run)) is not None for run in planned]
         print(f"{notebook}: {sum(stored)} of {len(planned)} runs stored")
@@ -98,7 +93,7 @@ def train(options):
 
 
 def show(options):
-    _without_downloads()
+    datasets.stay_offline()
     for notebook, planned, kind, store in _studies(options):
         found = runs.stored(planned, store)
         print(f"{notebook}: {len(found)} of {len(planned)} runs stored")
@@ -121,7 +116,7 @@ def figures(options):
 def readme(options):
     from langevin import readme
 
-    _without_downloads()
+    datasets.stay_offline()
     readme.write()
 
 

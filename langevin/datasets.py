@@ -66,11 +66,11 @@ def load(name):
     """Load a data set.
 
     A named set is taken from `<name>.npz` in the folder that the environment variable
-    `LANGEVIN_DATA` names, else from `keras.datasets`: its cache or, unless the variable
-    `LANGEVIN_OFFLINE` is set, a download. A file holds
-    `x_train`, `y_train`, `x_test` and `y_test`: images (n, h, w) or (n, h, w, c), as integers in
-    0..255 or floats in [0, 1]; integer labels (n,) or (n, 1). `"digits"` comes with scikit-learn:
-    1,437 and 360 images of 8x8 pixels, their 17 grey levels spread over 0..255.
+    `LANGEVIN_DATA` names, else from `keras.datasets`: its cache or, unless `stay_offline` was
+    called, a download. A file holds `x_train`, `y_train`, `x_test` and `y_test`: images (n, h, w)
+    or (n, h, w, c), as integers in 0..255 or floats in [0, 1]; integer labels (n,) or (n, 1).
+    `"digits"` comes with scikit-learn: 1,437 and 360 images of 8x8 pixels, their 17 grey levels
+    spread over 0..255.
 
     Args:
         name: `"mnist"`, `"cifar10"`, `"cifar100"`, `"digits"`, or the path of an .npz file.
@@ -100,6 +100,12 @@ def load(name):
     if folder and (path := Path(folder).expanduser() / f"{name}.npz").exists():
         return _from_file(path)
     return _from_keras(name)
+
+
+def stay_offline():
+    """Download nothing, here and in processes started from now on: to tell of stored runs and to
+    draw them takes no images."""
+    os.environ["LANGEVIN_OFFLINE"] = "1"
 
 
 def tested_of(images, tested, n):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import nbformat
 
-from langevin import executors, profiles, runs, sweeps
+from langevin import datasets, executors, profiles, runs, sweeps
 from langevin.checks import check_known, is_number, received
 from langevin.remedies import learning
 from langevin.store import alone, root
@@ -60,7 +60,7 @@ def figures(profile=None, only=None, fresh=False):
     if train:
         _train(profile, plan)
     else:
-        os.environ["LANGEVIN_OFFLINE"] = "1"
+        datasets.stay_offline()
         plan = _recorded(profile, plan)
     failed = _execute_all(profile, plan)
     _report(profile, begun, failed)

@@ -147,10 +147,8 @@ def _because(arms):
     said = f"noise in the first 1 % of the steps alone starts {early[1]} runs, only after them "
     said += f"{late[1]}, all along {along[1]}, none {none[1]}"
     he_said = f"from He's start {he[1]} train without noise"
-    for words in arms:  # the tightest cap stands first
-        if "its P at most" in words:
-            said += f"; {words} it starts {share(words)[1]}"
-            break
+    if capped := [words for words in arms if "its P at most" in words]:
+        said += f"; {capped[0]} it starts {share(capped[0])[1]}"  # the tightest
     if min(early[0], late[0]) >= along[0] > none[0] and he[0] >= along[0]:
         return (
             "Noise repairs a silent start, one from which too little of the signal arrives at the "

@@ -99,6 +99,7 @@ WRONG = [
     ({"seed": "7"}, "`seed` must be an integer .*Received: '7'"),
     ({"seed": True}, "`seed` must be an integer .*Received: True"),
     ({"langevin_layers": 0.0}, r"`langevin_layers`.* in \(0, 1\].*Received: 0.0"),
+    ({"langevin_layers": 1.2}, r"`langevin_layers`.* in \(0, 1\].*Received: 1.2"),
     ({"langevin_layers": 2}, r"`langevin_layers`.* in \(0, 1\].*Received: 2"),
     ({"langevin_layers": "w0"}, "`langevin_layers` must be None .*Received: 'w0'"),
     ({"langevin_layers": True}, "`langevin_layers` must be None .*Received: True"),
