@@ -24,6 +24,7 @@ RESAMPLES, SEED = 9999, 2212_14718
 
 METRICS = ["loss", "accuracy", "val_loss", "val_accuracy"]
 OUTCOMES = [*METRICS, "diverged", "started"]
+IN_WORDS = {"started": "share trained", "gain": "gain"}
 BY_EPOCH = [*METRICS, "epoch", "seconds", "compile_seconds", "diverged", "kernel_sd", *probes.NAMES]
 PROVENANCE = ["backend", "device", "data_hash", "dataset_label"]  # must agree within a pair
 EXECUTION = ["key", "group_size"]  # may differ within a pair
@@ -364,7 +365,7 @@ def claim_1(finals, setting, depth=3, baseline=PLAIN, treatment=LANGEVIN, contra
     row, gains = _contrast(finals, *arms, contrast)
     margin, span = SMALLEST_GAIN, _points(row.gain_low, row.gain_high)
     if row.started_p < ALPHA:
-        verdict = DOES_NOT, f"the starts differ: {row.started_0} and {row.started_1} of {row.n}"
+        verdict = DOES_NOT, f"shares trained differ: {row.started_0}, {row.started_1} of {row.n}"
     elif row.n_both < LEAST_PAIRS:
         verdict = NOT_DECIDED, _too_few(row)
     elif -margin < row.gain_low and row.gain_high < margin:
@@ -392,14 +393,14 @@ def claim_2(finals, setting, baseline=PLAIN, treatment=LANGEVIN, contrast=NOISE)
     most = slopes.high * depths
     small = (slopes.seeds >= LEAST_PAIRS) & (most < [SMALLEST_STARTED, SMALLEST_GAIN])
     if up.any() and not down.any():
-        verdict = HOLDS, f"positive slope of {' and '.join(up.index[up])}"
+        verdict = HOLDS, f"positive slope of {_outcomes(up)}"
     elif down.any() and not up.any():
-        verdict = DOES_NOT, f"negative slope of {' and '.join(down.index[down])}"
+        verdict = DOES_NOT, f"negative slope of {_outcomes(down)}"
     elif small.all():
         verdict = (
             DOES_NOT,
             (
-                f"over {depths:g} layers at most {most.started:+.2f} of started and "
+                f"over {depths:g} layers at most {most.started:+.2f} of the share trained and "
                 f"{100 * most.gain:+.2f} points"
             ),
         )
@@ -408,7 +409,7 @@ def claim_2(finals, setting, baseline=PLAIN, treatment=LANGEVIN, contrast=NOISE)
     verdict = verdict[0], f"{verdict[1]}: {_by_depth(pairs, slopes, p)}"
     rows = [
         {
-            "contrast": f"slope of {name} on depth, Langevin - plain",
+            "contrast": f"slope of {IN_WORDS[name]} on depth, Langevin - plain",
             "estimate": row.slope,
             "low": row.low,
             "high": row.high,
@@ -448,7 +449,7 @@ def claim_3(
     elif worse and not better:
         verdict = DOES_NOT, "the deepest layers are worse than the shallowest"
     elif worse:
-        verdict = NOT_DECIDED, "starts and gain over the shallowest layers point opposite ways"
+        verdict = NOT_DECIDED, "share trained and gain over the shallowest oppose each other"
     elif better and enough_a and a.gain_low > -NOT_WORSE:
         verdict = HOLDS, "not worse than all layers, and better than the shallowest"
     elif not better and enough_b and b.gain_high < SMALLEST_GAIN and b.started_gain == 0:
@@ -523,7 +524,7 @@ def _points(low, high):
 
 def _against(row, name):
     """What a comparison measured, in words."""
-    text = f"against {name} started {row.started_1} to {row.started_0} of {row.n}"
+    text = f"against {name} {row.started_1} to {row.started_0} of {row.n} end trained"
     text += f", p = {row.started_p:.2g}"
     if not row.n_both:
         return text
@@ -531,6 +532,10 @@ def _against(row, name):
     if row.n_both < LEAST_PAIRS:
         return f"{text} points"
     return f"{text} ({_points(row.gain_low, row.gain_high)}), p = {row.gain_p:.2g}"
+
+
+def _outcomes(chosen):
+    return " and ".join(chosen.index[chosen].map(IN_WORDS))
 
 
 def _by_depth(pairs, slopes, p):
@@ -543,7 +548,7 @@ def _by_depth(pairs, slopes, p):
         scale = depths * (100 if unit else 1)
         low, estimate, high = (f"{scale * v:+.{digits}f}" for v in (row.low, row.slope, row.high))
         likely = p[name] if row.slope > 0 else min(1, 2 * row.p_negative)
-        said.append(f"{name} {estimate} ({low} to {high}){unit}, p = {likely:.2g}")
+        said.append(f"{IN_WORDS[name]} {estimate} ({low} to {high}){unit}, p = {likely:.2g}")
     more = pairs.groupby("depth").apply(
         lambda here: (
             f"{here.started_1.sum() - here.started_0.sum():+d} of {len(here)} at {here.name}"
@@ -552,19 +557,19 @@ def _by_depth(pairs, slopes, p):
     )
     span = f"from depth {pairs.depth.min():g} to {pairs.depth.max():g}"
     slope = f"{span} {' and '.join(said)}; " if said else ""
-    return f"{slope}more started: {', '.join(more)}"
+    return f"{slope}more end trained: {', '.join(more)}"
 
 
 def _too_few(row):
     if not row.n:
         return "no pair is there"
-    return f"both started in {row.n_both} of {row.n} pairs; a 95 % interval needs {LEAST_PAIRS}"
+    return f"both end trained in {row.n_both} of {row.n} pairs; a 95 % interval needs {LEAST_PAIRS}"
 
 
 def _rows(row, arms):
     return [
         {
-            "contrast": f"accuracy gain where both started, {arms}",
+            "contrast": f"accuracy gain where both end trained, {arms}",
             "estimate": row.gain,
             "low": row.gain_low,
             "high": row.gain_high,
@@ -572,7 +577,7 @@ def _rows(row, arms):
             "n": row.n_both,
         },
         {
-            "contrast": f"started, {arms}",
+            "contrast": f"share trained, {arms}",
             "estimate": row.started_gain,
             "low": row.started_low,
             "high": row.started_high,

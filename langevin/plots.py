@@ -169,7 +169,7 @@ def gain_by_depth(finals, title):
         axes.set_yticks(ticks, map(str, ticks))
         axes.set(ylim=(STRIP[0], 110))
         axes.axhspan(STRIP[0], STRIP[2], color="0.94", zorder=0)
-        axes.text(-0.45, 1.2 * STRIP[2], "started:", color=GREY, fontsize=8, va="top")
+        axes.text(-0.45, 1.2 * STRIP[2], "end trained:", color=GREY, fontsize=8, va="top")
         axes.set_title(axes.get_title("left").split(" (")[0])
         _category_axis(axes, depths, "depth (hidden layers)" if lowest else None)
     for axes in grid[:, 0]:

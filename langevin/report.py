@@ -12,7 +12,7 @@ def settings_of(finals, by):
 
 
 def counts_text(finals, column, order, by):
-    """How many runs of each condition started, as Markdown: a line a setting in `by`."""
+    """How many runs of each condition end trained, as Markdown: a line a setting in `by`."""
     lines = []
     for name, group in settings_of(finals, by):
         said = [
@@ -20,7 +20,7 @@ def counts_text(finals, column, order, by):
             for value in order
             if len(here := group[group[column] == value])
         ]
-        lines.append(f"- **{name}**, started: {'; '.join(said)}.")
+        lines.append(f"- **{name}**, end trained: {'; '.join(said)}.")
     return "\n".join(lines)
 
 
@@ -176,10 +176,11 @@ def details_text(finals, chain):
             row = next(analysis.compare(pairs).itertuples())
             if not row.n:
                 continue
-            text = f"*{' '.join(update.split())}*: started {row.started_0} → {row.started_1} of "
-            text += f"{row.n}" + (f", {100 * row.gain:+.2f} points" if row.n_both else "")
+            text = f"*{' '.join(update.split())}*: "
+            text += f"{row.started_0} → {row.started_1} of {row.n} end trained"
+            text += f", {100 * row.gain:+.2f} points" if row.n_both else ""
             if before is not None:
-                part = f"{before.started_gain - row.started_gain:+.0%} of starts"
+                part = f"{before.started_gain - row.started_gain:+.0%} of the share"
                 if before.n_both and row.n_both:
                     part += f", {100 * (before.gain - row.gain):+.2f} points"
                 text += f" (what is out made {part})"
@@ -197,7 +198,7 @@ def best_text(best):
         for sigma, arm in group.groupby("sigma"):
             started = arm[arm.started]
             text = f"sigma {sigma:g} at learning rate {arm.learning_rate.iloc[0]:g}: "
-            text += f"{len(started)} of {len(arm)} started"
+            text += f"{len(started)} of {len(arm)} end trained"
             if len(started):
                 text += f", {100 * started.val_accuracy.median():.2f} %"
             said.append(text)

@@ -559,10 +559,11 @@ BELOW = [0.9 - d for d in np.linspace(0.015, 0.03, 10)]
         (FLAT, BELOW, DOES_NOT, "outside"),
         (FLAT, WIDE, NOT_DECIDED, "crosses"),
         (FLAT[:5], FLAT[:5], NOT_DECIDED, "5 of 5 pairs"),
-        (NEVER, FLAT, DOES_NOT, "0 and 10 of 10"),
+        (NEVER, FLAT, DOES_NOT, "0, 10 of 10"),
         (NEVER, NEVER, NOT_DECIDED, "0 of 10 pairs"),
         ([None] * 5 + [0.9] * 5, FLAT, NOT_DECIDED, "5 of 10 pairs"),  # McNemar p = .0625
-        ([None] * 6 + [0.9] * 14, [0.9] * 20, DOES_NOT, "starts differ"),  # though the gain is nil
+        # though the gain is nil
+        ([None] * 6 + [0.9] * 14, [0.9] * 20, DOES_NOT, "shares trained differ"),
     ],
 )
 def test_claim_1(plain, langevin, verdict, reason):
@@ -586,7 +587,7 @@ def test_claim_1(plain, langevin, verdict, reason):
         "verdict",
         "reason",
     ]
-    assert "starts differ" in row.reason or (row.p_claim < 0.05) == (verdict == HOLDS)
+    assert "shares trained differ" in row.reason or (row.p_claim < 0.05) == (verdict == HOLDS)
 
 
 def growing(depth, seed):
@@ -597,7 +598,7 @@ def growing(depth, seed):
     "outcome, verdict, reason",
     [
         (growing, HOLDS, "slope of gain"),
-        (lambda d, s: (None if d == 40 else 0.9, 0.9), HOLDS, "slope of started"),
+        (lambda d, s: (None if d == 40 else 0.9, 0.9), HOLDS, "slope of share trained"),
         (lambda d, s: growing(d, s)[::-1], DOES_NOT, "negative slope of gain"),
         (lambda d, s: (0.9, 0.9 + 1e-4 * (s % 3)), DOES_NOT, "at most"),
         (lambda d, s: (0.9, 0.9 + 1e-3 * d * (-1) ** s), NOT_DECIDED, "no slope"),

@@ -166,5 +166,5 @@ def test_details_are_told_one_after_the_other(finals):
     out = here.assign(started=False, update="without", key=here.key + "-")
     both = pd.concat([here.assign(update="published"), out])
     said = report.details_text(both, ["published", "without"])
-    assert "*published*: started 0 → 6 of 7; *without*: started 0 → 0 of 7" in said
-    assert "what is out made +86% of starts" in said
+    assert "*published*: 0 → 6 of 7 end trained; *without*: 0 → 0 of 7 end trained" in said
+    assert "what is out made +86% of the share" in said

@@ -74,8 +74,8 @@ def figure(finals, title):
                 _arm(axes, panel, names, shift, arm, *look)
         axes.set(
             title=f"depth {depth}, {plots.INITIALIZERS[initializer]}", xlim=(-STRIP, 101),
-            xlabel="final test accuracy (%)", yticks=range(len(names)), yticklabels=names,
-            ylim=(len(names) - 0.5, -1),
+            xlabel="final test accuracy (%)", xticks=range(0, 101, 20),
+            yticks=range(len(names)), yticklabels=names, ylim=(len(names) - 0.5, -1),
         )  # fmt: skip
         axes.axvspan(-STRIP, 0, color="0.94", zorder=0)
         axes.text(0.5 - STRIP, -0.6, "not trained:", color=plots.GREY, fontsize=8)
