@@ -92,8 +92,8 @@ def memory(program, make_pass):
     """
     changing = sum(value.nbytes for value in program.state())
     if keras.backend.backend() == "jax":
-        planned = program.compiled_epoch.memory_analysis().temp_size_in_bytes
-        return changing + planned, make_pass()
+        planned = program.compiled_epoch.memory_analysis().temp_size_in_bytes  # of one device
+        return changing + len(program.changing[0].devices()) * planned, make_pass()
     import tensorflow as tf
 
     device = "GPU:0" if tf.config.list_physical_devices("GPU") else "CPU:0"

@@ -167,6 +167,7 @@ def gain_by_depth(finals, title):
         axes.set_yscale("symlog", linthresh=1, linscale=0.7)
         ticks = [-100, -10, -1, 0, 1, 10, 100]
         axes.set_yticks(ticks, map(str, ticks))
+        axes.minorticks_off()  # the strip below is no scale
         axes.set(ylim=(STRIP[0], 110))
         axes.axhspan(STRIP[0], STRIP[2], color="0.94", zorder=0)
         axes.text(-0.45, 1.2 * STRIP[2], "end trained:", color=GREY, fontsize=8, va="top")

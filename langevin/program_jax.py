@@ -2,12 +2,15 @@
 
 The group is a leading axis of every array that training changes, `vmap` over Keras's stateless
 API does the rest.  Seed, sigma, learning rate and the noise's place are data: a plain run is a row
-with sigma = 0.  With several devices the axis is sharded over them.
+with sigma = 0.  With several devices the axis is sharded over them; on a CPU each core is one,
+since the small products of deep narrow networks gain little from more threads.
 """
 
+import contextlib
 import functools
 import itertools
 import math
+import os
 
 import jax
 import jax.numpy as jnp
@@ -25,6 +28,10 @@ MEMORY = {"cpu": 2**30, "gpu": 2**34}
 # Arrays of all weights that a step holds at once: weights, slots, gradient, noise, mask, and new.
 COPIES = 8
 
+if jax.config.jax_num_cpu_devices < 1 and "device_count" not in os.environ.get("XLA_FLAGS", ""):
+    with contextlib.suppress(RuntimeError):  # JAX has met its devices already
+        cores = min(os.cpu_count(), MOST_TOGETHER["cpu"])
+        jax.config.update("jax_num_cpu_devices", cores)
 if jax.config.jax_compilation_cache_dir is None:
     jax.config.update("jax_compilation_cache_dir", str(root() / ".runs" / "compiled"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
@@ -80,7 +87,8 @@ class Program:
         self.optimizer.build([keras.Variable(np.zeros(self.ends[-1], "float32"))])
         self.slots = [v for v in self.optimizer.variables if v is not self.optimizer.given]
 
-        devices = jax.devices() if size % len(jax.devices()) == 0 else jax.devices()[:1]
+        devices = jax.devices()
+        devices = devices[: math.gcd(size, len(devices))]
         mesh = jax.sharding.Mesh(np.array(devices), ("runs",))
         self.whole = NamedSharding(mesh, PartitionSpec())
         self.by_run = NamedSharding(mesh, PartitionSpec("runs"))

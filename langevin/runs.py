@@ -318,6 +318,7 @@ def device():
         return "cpu"
     import jax
 
+    training.backend()  # settles what JAX's devices are
     return jax.devices()[0].device_kind
 
 

@@ -156,6 +156,8 @@ def test_the_estimate_of_memory_is_what_the_compiled_program_takes():
 
 
 def memory_of(program):
-    """Bytes of a compiled epoch: arguments and temporary arrays, by XLA's own account."""
+    """Bytes of a compiled epoch: arguments and temporary arrays, by XLA's own account of each of
+    its devices."""
     found = program.compiled_epoch.memory_analysis()
-    return found.argument_size_in_bytes + found.temp_size_in_bytes
+    devices = len(program.changing[0].devices())
+    return devices * (found.argument_size_in_bytes + found.temp_size_in_bytes)
