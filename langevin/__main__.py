@@ -65,15 +65,23 @@ def _count(text):
 
 
 def _studies(options):
-    """Each notebook's name, what it plans, of which of KINDS, and its store."""
+    """Each notebook's name, what it plans, of which of KINDS, and its store.  A notebook that tries
+    learning rates comes twice: what it reports is known when those are stored."""
     for notebook in profiles.notebooks(options.profile, options.only):
+        parameters = profiles.parameters(options.profile)[notebook]
+        store = profiles.store(options.profile, notebook)
         for kind, settings in profiles.BLOCKS.items():
-            blocks = profiles.parameters(options.profile)[notebook].get(kind, [])
-            planned = runs.grid(profiles.available(options.profile, blocks), settings)
+            blocks = profiles.available(options.profile, parameters.get(kind, []))
+            planned = runs.grid(blocks, settings)
+            if "noise" in parameters and kind == "runs":
+                from langevin.remedies import study  # it draws too, and few commands need it
+
+                yield notebook, planned, kind, store
+                planned = study.reported(parameters, planned, store)
             if options.seeds is not None:
                 planned = [run for run in planned if run.seed < options.seeds]
             if planned:
-                yield notebook, planned, kind, profiles.store(options.profile, notebook)
+                yield notebook, planned, kind, store
 
 
 def list_runs(options):

@@ -88,9 +88,7 @@ def _one_thread():
         tf.config.threading.set_inter_op_parallelism_threads(1)
     else:  # read when JAX meets its first device
         flags = os.environ.get("XLA_FLAGS", "")
-        os.environ["XLA_FLAGS"] = (
-            f"{flags} --xla_cpu_multi_thread_eigen=false --xla_force_host_platform_device_count=1"
-        )
+        os.environ["XLA_FLAGS"] = f"{flags} --xla_cpu_multi_thread_eigen=false"
 
 
 def _end_with_parent():

@@ -2,6 +2,7 @@
 
 import ast
 import contextlib
+import dataclasses
 import itertools
 import os
 import sys
@@ -12,7 +13,7 @@ import nbformat
 
 from langevin import datasets, executors, profiles, runs, sweeps
 from langevin.checks import check_known, is_number, received
-from langevin.remedies import learning
+from langevin.remedies import learning, study
 from langevin.store import alone, root
 
 # It measures time: nothing is executed beside it.
@@ -52,7 +53,8 @@ def figures(profile=None, only=None, fresh=False):
     train = profile != "paper" or fresh or runs.device() != "cpu"
     plan = {name: _parameters(profile, name, train) for name in names}
     if fresh:
-        profiles.start_afresh(profile)
+        planned = (run for name in names for run in _planned(profile, name, plan[name])[0])
+        profiles.start_afresh(profile, [runs.key_of(run) for run in planned])
     os.environ["LANGEVIN_TERMINAL"] = "1"
     if runs.device() == "cpu":
         os.environ.setdefault("LANGEVIN_WORKERS", str(os.cpu_count()))
@@ -87,23 +89,36 @@ def _parameters(profile, name, train):
     for parameter, value in given.items():
         default = ast.literal_eval(expected[parameter]["default"])
         _check_like(f"{profile}.yaml: {name}: `{parameter}`", value, default)
-    for run in runs.grid(given.get("runs", [])) if train else ():
+    planned = runs.grid(given.get("runs", []))
+    for arm in given.get("noise", ()):  # of what is reported in the end
+        check_known(arm, [field.name for field in dataclasses.fields(runs.Run)], "A noise")
+        dataclasses.replace(planned[0], **arm)
+    for run in planned if train else ():
         runs.dataset_of(run)  # what must be trained needs its data: say so now
     return given
+
+
+def _planned(profile, name, parameters):
+    """All runs and learnings of a notebook, those that follow from others too, and their store."""
+    store, planned = profiles.store(profile, name), runs.grid(parameters.get("runs", []))
+    planned += study.reported(parameters, planned, store)
+    return planned + runs.grid(parameters.get("learnings", []), learning.Learning), store
 
 
 def _recorded(profile, plan):
     """What of a plan can be drawn without training; names what cannot, and what it would take."""
     drawn = {}
     for name, parameters in plan.items():
-        store, planned = profiles.store(profile, name), runs.grid(parameters.get("runs", []))
-        others = runs.grid(parameters.get("learnings", []), learning.Learning)
-        if (planned or others) and not any(
-            store.load(runs.key_of(run)) for run in (*planned, *others)
-        ):
-            hours = sweeps.estimate(planned, 1) / 3600
-            what = f"none of {len(planned or others)} runs is recorded"
-            what += f", about {hours:.1f} hours of one core" * bool(planned)
+        tried = runs.grid(parameters.get("runs", []))
+        following = study.expected(parameters, tried)
+        planned, store = _planned(profile, name, parameters)
+        # What was only tried is no result.
+        shown = planned if not following else [one for one in planned if one not in set(tried)]
+        if (planned or following) and not any(store.load(runs.key_of(run)) for run in shown):
+            missing = [one for one in tried if one not in runs.stored(tried, store)] + following
+            hours = sweeps.estimate(missing, 1) / 3600
+            what = f"none of {len(following or planned)} runs is recorded"
+            what += f", about {hours:.1f} hours of one core" * bool(missing)
             print(f"{name}: {what}; left out.")
         else:
             drawn[name] = parameters
@@ -122,8 +137,12 @@ def _train(profile, plan):
         if needed:
             sweeps.sweep(needed, store)
     for name, parameters in plan.items():
+        store = profiles.store(profile, name)
+        tried = runs.grid(parameters.get("runs", []))
+        if following := study.reported(parameters, tried, store):
+            sweeps.sweep(following, store)
         if blocks := parameters.get("learnings"):
-            learning.learn(runs.grid(blocks, learning.Learning), profiles.store(profile, name))
+            learning.learn(runs.grid(blocks, learning.Learning), store)
 
 
 def _check_like(where, value, default):
@@ -240,14 +259,14 @@ def _compilation(profile, plan, begun):
     """How much of the time of what was trained since then went into compilation, in words."""
     trained = {}
     for name, parameters in plan.items():
-        store = profiles.store(profile, name)
-        for key in map(runs.key_of, runs.grid(parameters.get("runs", []))):
+        planned, store = _planned(profile, name, parameters)
+        for key in map(runs.key_of, planned):
             if (path := store.find(key)) and path.stat().st_mtime >= begun:
                 trained[key] = store.load(key)["history"]
     if not trained:
         return "No run had to be trained or compiled."
     training, compiling = (
-        sum(sum(history[column]) for history in trained.values())
+        sum(sum(history.get(column, ())) for history in trained.values())
         for column in ("seconds", "compile_seconds")
     )
     share = compiling / (training + compiling)

@@ -28,7 +28,7 @@ def outcomes(
 
     Runs that are not trained at the end stand on a strip below the axis, as crosses over their
     count. Medians of the others are joined where two arms stand side by side, and bars where an
-    arm is a place.
+    arm is a place; a box is the median's 95 % interval, from 10 seeds on.
 
     Args:
         finals: a row a run, from `analysis.final`.
@@ -95,6 +95,10 @@ def _arm(axes, arm, x, order, color, shift, label, marker, join):
         x_places = place + shift + _spread(len(started), 0.07)
         axes.plot(x_places, started, ls="", zorder=3, **look)
         medians.append(started.median())
+        if len(started) >= BAND:
+            sides = place + shift + np.array([-0.09, 0.09])
+            bounds = analysis.median_interval(started)
+            axes.fill_between(sides, *bounds, color=color, alpha=0.3, lw=0, zorder=4)
     places = np.arange(len(order)) + shift
     if not join:
         axes.hlines(medians, places - 0.2, places + 0.2, color=color, alpha=0.7)

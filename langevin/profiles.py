@@ -69,13 +69,18 @@ def store(profile, notebook):
     return Store(recorded / notebook, also=[recorded])
 
 
-def start_afresh(profile):
-    """Have what is stored trained again.  Recorded runs are left alone and compared with later."""
+def start_afresh(profile, keys):
+    """Have the runs of these keys trained again.  At paper scale the recorded ones are left alone
+    and compared with later; what an interrupted start has trained since is not trained again."""
     folder = root() / ".runs"
     if profile == "paper":
         os.environ["LANGEVIN_FRESH"] = "1"
         folder = folder / "fresh"
-    for path in folder.glob("*.json"):
+        if not all((folder / f"{key}.json").exists() for key in keys):
+            return
+    for key in keys:
+        (folder / f"{key}.json").unlink(missing_ok=True)
+    for path in folder.glob("checkpoints/*"):
         path.unlink()
 
 

@@ -15,17 +15,17 @@ MARK = re.compile(r"(<!-- (\w+): made by `make \w+`[^>]*-->\n).*?(<!-- /\2 -->)"
 
 
 def verdicts():
-    """The first screen: the answer, each claim in short, the deepest networks, and why."""
-    finals = tables.finals_of("paper", "depth-mnist")
-    deepest = report.headline(finals)
-    why, arms = report.why(tables.finals_of("paper", "mechanism"))
-    parts = [report.answer(finals), f"**Why.** {why}", report.in_short(_claims()), deepest, arms]
-    return "\n\n".join(parts)
+    """The first screen: the answer, why, and the verdicts."""
+    why, _ = report.why(tables.finals_of("paper", "mechanism"))
+    answer = report.answer(tables.finals_of("paper", "depth-mnist"))
+    return "\n\n".join([answer, f"**Why.** {why}", report.in_short(_claims())])
 
 
 def findings():
-    """Every verdict with its numbers."""
-    return tables.markdown(tables.verdicts(_claims()))
+    """Every verdict with its numbers, the deepest networks, and which noise starts them."""
+    deepest = report.headline(tables.finals_of("paper", "depth-mnist"))
+    _, arms = report.why(tables.finals_of("paper", "mechanism"))
+    return "\n\n".join([tables.markdown(tables.verdicts(_claims())), deepest, arms])
 
 
 @functools.lru_cache
@@ -56,8 +56,12 @@ def _recorded(notebook):
     learnings = profiles.planned("paper", notebook, "learnings")
     if not planned and not learnings:
         return "–"
-    found = runs.stored([*planned, *learnings], profiles.store("paper", notebook))
+    parameters, store = profiles.parameters("paper")[notebook], profiles.store("paper", notebook)
+    # Which runs are reported follows from those that are tried first.
+    following = study.reported(parameters, planned, store)
+    found = runs.stored([*planned, *learnings, *following], store)
     hours = sum(sum(record["history"]["seconds"]) for record in found.values()) / 3600
+    planned += study.expected(parameters, planned) if not following else following
     text = f"{len(found)} of {len(planned or learnings)} runs, {hours:.1f} hours"
     if missing := [run for run in planned if run not in found]:
         text += f"; missing: {_about(missing, 1, 3600, 'hours')}"
@@ -74,7 +78,7 @@ def remedies():
     planned = [run for run in profiles.planned("paper", "remedies") if run.model == "dense"]
     adam = [run for run in planned if run.optimizer == "adam"]
     store = profiles.store("paper", "remedies")
-    return study.overview(study.recorded(adam, given["noise"], given["seeds"], store))
+    return study.overview(study.recorded(given, adam, store))
 
 
 def soak():

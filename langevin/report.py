@@ -158,13 +158,14 @@ def _because(arms):
     return f"These runs do not single out a reason: {said}. And {he_said}."
 
 
-def details_text(finals, chain):
+def details_text(finals, chain, beside=None):
     """How the gain by noise changes as one detail of the update after the other is taken out, as
     Markdown: a line an optimizer and depth.
 
     Args:
         finals: with a column `update`, the name of what is left of the published update.
         chain: these names, in the order in which details are taken out.
+        beside: the name of a control, told without noise beside the published update with it.
     """
     lines = []
     for (optimizer, depth), group in finals.groupby(["optimizer", "depth"]):
@@ -185,6 +186,12 @@ def details_text(finals, chain):
                     part += f", {100 * (before.gain - row.gain):+.2f} points"
                 text += f" (what is out made {part})"
             said, before = [*said, text], row
+        if len(control := group[group["update"] == beside].query(analysis.PLAIN)):
+            published = group[group["update"] == chain[0]].query(analysis.LANGEVIN)
+            said.append(
+                f"*{' '.join(beside.split())}* without noise: {_outcome(control)}; *{chain[0]}* "
+                f"with noise: {_outcome(published)}"
+            )
         told = "; ".join(said) or "no pair is there"
         lines.append(f"- **{plots.NAMES[optimizer]}, depth {depth}**: {told}.")
     return "\n".join(lines)
@@ -223,29 +230,30 @@ def by_setting(finals, by, claims, **given):
 
 
 CLAIMS = {
-    "C1": "noise does nothing for shallow networks",
-    "C2": "the deeper the network, the more it helps",
-    "C3": "noise on the deepest layers, those nearest the input, is enough, and better placed "
-    "there than on the shallowest",
-    "C4": "noise improves deep residual networks",
+    "C1": "C1: shallow, no difference",
+    "C2": "C2: the deeper, the more gain",
+    "C3": "C3: noise on the deepest layers is enough",
+    "C4": "C4: deep residual networks gain",
 }
 
 
 def in_short(rows):
-    """Each claim with the settings in which it holds or does not, as Markdown."""
-    lines, told = [], rows[rows.verdict != ""]
-    for claim, text in CLAIMS.items():
-        mine = told[told.claim == claim]
-        said = [
-            f"**{words}** in {'; '.join(here.setting + ' (' + here.seeds + ' planned seeds)')}."
-            for verdict, words in ((analysis.HOLDS, "holds"), (analysis.DOES_NOT, "does not hold"))
-            if len(here := mine[mine.verdict == verdict])
-        ]
-        never, undecided = mine.pairs == 0, mine.verdict == analysis.NOT_DECIDED
-        for state, which in (("Not decided", undecided & ~never), ("Not run yet", never)):
-            if count := int(which.sum()):
-                said.append(f"{state} in {count} setting{'s' * (count > 1)}.")
-        if said:
-            line = f"- **{claim}, {text}**: {' '.join(said)}"
-            lines.append(line.replace(" initialization", ""))
-    return "\n".join(lines)
+    """The verdicts as a Markdown table, a row a setting, a column a claim, with the seeds behind
+    each; below it what was not run."""
+    told = rows[rows.verdict != ""]
+    ran = told[told.pairs > 0]
+    claims = sorted(set(ran.claim))
+    lines = [" | ".join(["setting", *(CLAIMS[claim] for claim in claims)])]
+    lines.append(" | ".join(["---"] * (1 + len(claims))))
+    for setting, here in ran.groupby("setting", sort=False):
+        verdicts = dict(zip(here.claim, map(_verdict, here.itertuples())))
+        lines.append(" | ".join([setting, *(verdicts.get(claim, "") for claim in claims)]))
+    table = "\n".join(f"| {line} |".replace(" initialization", "") for line in lines)
+    missing = told[told.pairs == 0].groupby("setting", sort=False).claim.agg(", ".join)
+    said = "; ".join(f"{setting} ({claims})" for setting, claims in missing.items())
+    return table + (f"\n\nNot run yet: {said}." if said else "")
+
+
+def _verdict(row):
+    words = {analysis.HOLDS: "**holds**", analysis.DOES_NOT: "**does not hold**"}
+    return f"{words.get(row.verdict, row.verdict)} ({row.seeds})"

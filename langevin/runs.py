@@ -289,10 +289,21 @@ def key_of(run):
 
     Settings at their default are left out, so that a new setting leaves old keys as they were.
     """
+    return _key_in(SCHEMA, run)
+
+
+def older_keys(run):
+    """The names that a run had in older schemas."""
+    return [_key_in(schema, run) for schema in range(1, SCHEMA)]
+
+
+def _key_in(schema, run):
     defaults = {field.name: field.default for field in dataclasses.fields(Run)}
     settings = {k: v for k, v in run.settings().items() if v != defaults[k]}
     data, size = data_facts(run.dataset)[0], group_size(run.program())
-    facts = [settings, SCHEMA, keras.backend.backend(), data, size]
+    facts = [settings, schema, keras.backend.backend(), data, size]
+    if device() != "cpu":  # its numbers are others; a CPU's runs were recorded first
+        facts.append(device())
     return digest(json.dumps(facts, sort_keys=True))
 
 
@@ -308,6 +319,7 @@ def stored(planned, store):
     return {run: record for run in planned if (record := store.load(key_of(run)))}
 
 
+@functools.cache
 def device():
     """The kind of device that runs train on, such as "cpu" or "NVIDIA H100"."""
     if keras.backend.backend() == "tensorflow":
@@ -322,19 +334,18 @@ def device():
     return jax.devices()[0].device_kind
 
 
-def records(group, store=None):
-    """Train runs that share a program, with a checkpoint in the store if one is given; a record of
+def records(group, checkpoint=None):
+    """Train runs that share a program, with a checkpoint at a path if one is given; a record of
     each for the store."""
-    first, keys = group[0], [key_of(run) for run in group]
+    first = group[0]
     dataset = dataset_of(first)
-    name = keys[0] if len(keys) == 1 else digest(" ".join(keys))
-    histories = training.fit(group, dataset, checkpoint=store and store.checkpoint(name))
+    histories = training.fit(group, dataset, checkpoint=checkpoint)
     # The images as they came, not enlarged for the model.
     facts = provenance(data_of(first.dataset, first.train_size, first.validation))
     facts |= {"classes": dataset.classes, "group_size": group_size(first.program())}
     return [
-        {"key": key, "run": run.settings(), **facts, "history": by_column(history)}
-        for key, run, history in zip(keys, group, histories)
+        {"key": key_of(run), "run": run.settings(), **facts, "history": by_column(history)}
+        for run, history in zip(group, histories)
     ]
 
 

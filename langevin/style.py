@@ -57,6 +57,9 @@ def finish(figure, title, frame, axes=()):
         handles, labels = each.get_legend_handles_labels()
         entries |= dict(zip(labels, handles))
     one = frame.iloc[0]
+    for what in ("backend", "device"):
+        if len(found := frame[what].unique()) > 1:
+            raise ValueError(f"A figure's runs must have one {what}. Received: {', '.join(found)}")
     settings = ["dataset", "model", "depth", "optimizer", "initializer", "learning_rate"]
     settings += ["variant", "epsilon", *analysis.NOISE]
     seeds = seeds_of(frame, settings)

@@ -12,8 +12,17 @@ import keras
 
 from langevin import executors, models, training
 from langevin.datasets import SIZES, tested_of
-from langevin.runs import data_facts, dataset_of, device, frame, group_size, key_of, records
-from langevin.store import Store, root
+from langevin.runs import (
+    data_facts,
+    dataset_of,
+    device,
+    frame,
+    group_size,
+    key_of,
+    older_keys,
+    records,
+)
+from langevin.store import Store, digest, root, set_aside
 
 # Runs that one process trains with one compiled program before others may help, at least a group.
 UNIT = 6
@@ -62,6 +71,9 @@ def sweep(runs, store=None, executor=None, train=True):
     elif missing:
         for run in missing.values():
             training.check(run, dataset_of(run))
+            for key in older_keys(run):
+                if path := store.find(key):
+                    set_aside(path, "is from an older schema", "the run counts as not trained")
         try:
             with executors.progress(len(missing), "run") as bar, given as pool:
                 _train_missing(missing, store, pool, bar)
@@ -86,7 +98,7 @@ class GroupTooLarge(MemoryError):
         """The program's next size; this error itself where there is none."""
         if self.size == 1:
             raise self
-        return {self.program: self.size // 2}
+        return {training.named(self.program): self.size // 2}
 
     def __str__(self):
         name = f"{self.program.model}-{self.program.depth}, batch {self.program.batch_size}"
@@ -190,7 +202,7 @@ def _train_missing(missing, store, pool, bar):
 def _train_in(pool, units, store, wait, tick):
     """Units by the processes of an executor; returns the runs that are trained elsewhere."""
     jobs = [{key_of(run): run for run in unit} for unit in units]
-    waiting = {pool.submit(_train_for_other, job, store, wait, training.reduced) for job in jobs}
+    waiting = {pool.submit(_train_for_other, job, store, wait, training.reduced()) for job in jobs}
     busy = []
     try:
         while waiting:
@@ -212,7 +224,7 @@ def _train_in(pool, units, store, wait, tick):
 
 def _train_for_other(job, store, wait, reduced):
     """What an executor's process does: train runs that share a program, given with their keys."""
-    if reduced != training.reduced:
+    if reduced != training.reduced():
         training.reduce(reduced)
     if list(job) != [key_of(run) for run in job.values()]:
         raise ValueError(
@@ -243,14 +255,22 @@ def _train_group(group, store, wait):
         # Another may have trained it before it was ours.
         rest = [run for key, run in keys.items() if key in held and store.load(key) is None]
         try:
-            for record in records(rest, store) if rest else ():
-                store.save(record)
+            if rest:
+                checkpoint = store.checkpoint(_group_key(rest))
+                for record in records(rest, checkpoint):
+                    store.save(record)
+                checkpoint.unlink(missing_ok=True)  # only now is what it holds elsewhere
         except Exception as error:
             if not training.out_of_memory(error):
                 raise
             program = group[0].program()
             raise GroupTooLarge(program, group_size(program)) from error
     return [run for key, run in keys.items() if key not in held]
+
+
+def _group_key(group):
+    keys = [key_of(run) for run in group]
+    return keys[0] if len(keys) == 1 else digest(" ".join(keys))
 
 
 def _groups(unit):

@@ -19,7 +19,7 @@ import numpy as np
 
 from langevin import augmentation, models, placement, remedies, schedules
 from langevin.remedies import probes
-from langevin.store import set_aside, whole
+from langevin.store import digest, root, set_aside, whole
 
 CHECKPOINT_SECONDS = 60.0
 METRICS = ("loss", "accuracy", "val_loss", "val_accuracy")
@@ -39,7 +39,7 @@ def fit(runs, dataset, checkpoint=None, progress=None):
             `group_size` at most.
         dataset: their `langevin.datasets.Dataset`.
         checkpoint: a path; while the runs last their whole state is kept there every minute, and a
-            group that finds one goes on from it bit for bit.
+            group that finds one goes on from it bit for bit.  Who has stored the runs removes it.
         progress: called after every epoch.
 
     Returns: for each run a list of one dict an epoch, epoch 0 before training: loss and accuracy
@@ -80,8 +80,6 @@ def fit(runs, dataset, checkpoint=None, progress=None):
         if checkpoint and time.monotonic() - saved > CHECKPOINT_SECONDS:
             _save(program, histories, Path(checkpoint))
             saved = time.monotonic()
-    if checkpoint:
-        Path(checkpoint).unlink(missing_ok=True)
     return histories
 
 
@@ -145,16 +143,42 @@ def group_size(run, dataset):
 
 @functools.lru_cache
 def _group_size(run, dataset):
-    return reduced.get(run) or backend().group_size(run, dataset)
+    return reduced().get(named(run)) or backend().group_size(run, dataset)
 
 
-# Group sizes of programs for which memory did not suffice at the size that was foreseen.
-reduced = {}
+def _sizes_path():
+    return root() / ".runs" / "group-sizes.json"
+
+
+def named(program):
+    """A program's name in the file of group sizes."""
+    return digest(json.dumps(program.settings(), sort_keys=True))
+
+
+@functools.cache
+def reduced():
+    """Group sizes of programs for which memory did not suffice, on this machine, at the size that
+    was foreseen: a dict from their names."""
+    path = _sizes_path()
+    if not path.exists():
+        return {}
+    try:
+        sizes = json.loads(path.read_text())
+        if all(type(size) is int and size > 0 for size in sizes.values()):
+            return sizes
+        raise ValueError("a size is no whole number > 0")
+    except (ValueError, AttributeError) as error:
+        set_aside(path, f"is no file of group sizes ({error})", "groups have their full size")
+        return {}
 
 
 def reduce(sizes):
-    """Train these programs in groups of these sizes from now on; what was compiled is let go."""
-    reduced.update(sizes)
+    """Train these programs, by their names, in groups of these sizes from now on, here and in later
+    processes; what was compiled is let go."""
+    if sizes := reduced() | sizes:
+        with whole(_sizes_path()) as part:
+            part.write_text(json.dumps(sizes, indent=1))
+    reduced.cache_clear()
     _group_size.cache_clear()
     _program.cache_clear()
 

@@ -78,9 +78,9 @@ def examples():
     """Every docstring with an example: of modules, classes, functions and methods."""
     found, finder = [], doctest.DocTestFinder(exclude_empty=True)
     other = {"tensorflow": "jax", "jax": "tensorflow"}[keras.backend.backend()]
-    for one in pkgutil.iter_modules(langevin.__path__):
-        if one.name not in ("__main__", f"program_{other}"):
-            module = importlib.import_module(f"langevin.{one.name}")
+    for one in pkgutil.walk_packages(langevin.__path__, "langevin."):
+        if one.name not in ("langevin.__main__", f"langevin.program_{other}"):
+            module = importlib.import_module(one.name)
             found += [test for test in finder.find(module) if test.examples]
     return found
 

@@ -12,8 +12,9 @@ BLOCK = {"dataset": "digits", "batch_size": 64, "depth": 2, "epochs": 1}
 
 
 @pytest.fixture
-def small_memory(monkeypatch):
-    """Memory for two runs together."""
+def small_memory(monkeypatch, tmp_path):
+    """Memory for two runs together; what is learned of it is kept in the test's folder."""
+    monkeypatch.setattr(training, "root", lambda: tmp_path)
     fit = training.fit
 
     def limited(group, dataset, **named):
@@ -22,9 +23,16 @@ def small_memory(monkeypatch):
         return fit(group, dataset, **named)
 
     monkeypatch.setattr(training, "fit", limited)
+    _forget()
     yield
-    training.reduced.clear()
-    training.reduce({})
+    monkeypatch.undo()
+    _forget()
+
+
+def _forget():
+    """As in a new process."""
+    training.reduced.cache_clear()
+    training._group_size.cache_clear()
 
 
 def test_a_comparison_begins_again_with_a_smaller_group_said_once(tmp_path, small_memory, capsys):
@@ -38,3 +46,7 @@ def test_a_comparison_begins_again_with_a_smaller_group_said_once(tmp_path, smal
     # Another program is not concerned.
     other = dataclasses.replace(planned[0], depth=3)
     assert runs.group_size(other.program()) == 8
+    # A later process knows, so it finds what is stored and runs out of memory no more.
+    _forget()
+    assert len(sweep(planned, tmp_path)) == len(frame)
+    assert "none to train" in capsys.readouterr().out

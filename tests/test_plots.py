@@ -160,6 +160,13 @@ def test_the_verdict_map_counts_every_verdict_once():
     plt.close(figure)
 
 
+def test_runs_of_two_devices_are_never_in_one_figure(finals):
+    mixed = finals.assign(device=["cpu", "some GPU"] * (len(finals) // 2))
+    with pytest.raises(ValueError, match="must have one device. Received: cpu, some GPU"):
+        plots.accuracy_by_depth(mixed, "title")
+    plt.close("all")
+
+
 def test_details_are_told_one_after_the_other(finals):
     here = finals.query("optimizer == 'adam' and initializer == 'glorot_uniform' and depth == 40")
     # with one detail out nothing starts any more
@@ -168,3 +175,6 @@ def test_details_are_told_one_after_the_other(finals):
     said = report.details_text(both, ["published", "without"])
     assert "*published*: 0 → 6 of 7 end trained; *without*: 0 → 0 of 7 end trained" in said
     assert "what is out made +86% of the share" in said
+    control = here[here.sigma == 0].assign(update="larger", started=True, learned=True)
+    said = report.details_text(pd.concat([both, control]), ["published"], "larger")
+    assert f"*larger* without noise: {len(control)} of {len(control)}, median" in said

@@ -75,6 +75,30 @@ def test_only_paper_runs_are_recorded():
     assert recorded == root() / "figures" / "paper" / "runs" / "depth-mnist"
 
 
+def test_fresh_trains_again_what_is_asked_for_alone(tmp_path, monkeypatch):
+    monkeypatch.setattr(profiles, "root", lambda: tmp_path)
+    monkeypatch.delenv("LANGEVIN_FRESH", raising=False)
+    stored = [tmp_path / ".runs" / name for name in ("one.json", "two.json", "checkpoints/one.npz")]
+    for path in stored:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    profiles.start_afresh("quick", ["one"])
+    assert [path.exists() for path in stored] == [False, True, False]
+
+
+def test_a_fresh_start_at_paper_scale_that_was_cut_goes_on(tmp_path, monkeypatch):
+    monkeypatch.setattr(profiles, "root", lambda: tmp_path)
+    monkeypatch.setenv("LANGEVIN_FRESH", "")  # to be what it was, afterwards
+    store = tmp_path / ".runs" / "fresh"
+    store.mkdir(parents=True)
+    (store / "one.json").touch()
+    profiles.start_afresh("paper", ["one", "two"])
+    assert (store / "one.json").exists() and profiles.store("paper", "any").folder == store
+    (store / "two.json").touch()
+    profiles.start_afresh("paper", ["one", "two"])  # it had come to its end
+    assert not list(store.iterdir())
+
+
 def test_unknown_names_are_refused():
     with pytest.raises(ValueError, match="huge.*|.*'huge'"):
         profiles.parameters("huge")

@@ -97,6 +97,12 @@ def test_recorded_runs_keep_their_keys(monkeypatch):
             assert runs.key_of(Run(**record["run"])) == path.stem
 
 
+def test_runs_of_two_devices_are_two_runs(monkeypatch):
+    on_cpu = runs.key_of(Run(dataset="digits"))
+    monkeypatch.setattr(runs, "device", lambda: "NVIDIA H100")
+    assert runs.key_of(Run(dataset="digits")) != on_cpu
+
+
 def test_runs_of_one_program_differ_only_in_data():
     run = Run(sigma=1e-3, depth=30)
     data = dataclasses.replace(

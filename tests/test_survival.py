@@ -98,6 +98,17 @@ def test_a_record_without_a_hash_is_set_aside(trained, copy):
         assert without_times(sweep(planned, older)).equals(without_times(frame))
 
 
+def test_runs_of_an_older_schema_are_set_aside_and_trained_again(trained, copy, monkeypatch):
+    planned, _, frame = trained
+    older, path = copy
+    monkeypatch.setattr(runs, "SCHEMA", runs.SCHEMA + 1)
+    with pytest.warns(UserWarning, match=f"{path.name} is from an older schema.*not trained"):
+        again = sweep(planned, older)
+    assert not set(again.key) & set(frame.key)
+    assert without_times(again.drop(columns="key")).equals(without_times(frame.drop(columns="key")))
+    assert path.with_name(f"{path.name}.damaged").exists()
+
+
 def test_recorded_runs_are_whole():
     recorded = root() / "figures" / "paper" / "runs"
     paths = sorted(recorded.glob("*/*.json"))
@@ -149,6 +160,22 @@ def test_a_full_disk_ends_a_sweep_which_then_goes_on(trained, tmp_path, monkeypa
     monkeypatch.undo()
     assert not list(tmp_path.rglob("*.json"))
     assert without_times(sweep(planned, tmp_path)).equals(without_times(frame))
+
+
+def test_what_was_trained_and_could_not_be_kept_is_not_trained_again(
+    trained, tmp_path, monkeypatch
+):
+    planned, _, frame = trained
+    monkeypatch.setattr(training, "CHECKPOINT_SECONDS", -1.0)  # after every epoch
+    with monkeypatch.context() as full:
+        full.setattr(Store, "save", fails_with(errno.ENOSPC))
+        with pytest.raises(OSError):
+            sweep(planned[:1], tmp_path)
+    epochs, order = [], training.order
+    monkeypatch.setattr(training, "order", lambda *given: epochs.append(given) or order(*given))
+    again = sweep(planned[:1], tmp_path)
+    assert not epochs and not list((tmp_path / "checkpoints").iterdir())
+    assert without_times(again).equals(without_times(frame[frame.key == again.key[0]]))
 
 
 @pytest.mark.parametrize("harm", ["cut", "altered", "exchanged"])

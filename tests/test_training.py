@@ -173,7 +173,6 @@ def test_a_run_goes_on_from_its_checkpoint_to_the_bit(run, tmp_path, monkeypatch
         fit(run, checkpoint=path, progress=helpers.interrupt_at(3))
     fit(dataclasses.replace(run, seed=9))  # the program is used by another run meanwhile
     assert fit(run, checkpoint=path) == whole
-    assert not list(path.parent.iterdir())
 
 
 def test_a_diverging_run_stops_marked():

@@ -113,7 +113,6 @@ def test_a_group_goes_on_from_its_checkpoint_to_the_bit(tmp_path, monkeypatch):
         fit(GROUP, checkpoint=path, progress=helpers.interrupt_at(2))
     fit([dataclasses.replace(RUN, seed=9)])  # the program is used by another group meanwhile
     assert fit(GROUP, checkpoint=path) == whole
-    assert not list(tmp_path.iterdir())
 
 
 def test_measured_numbers_are_those_of_the_model():

@@ -33,8 +33,10 @@ class Helmholtz:
         sizes: units of each layer, the image's pixels first.
         seed: of the weights and of all samples.
 
+    >>> images = (np.random.default_rng(0).random((20, 784)) < 0.2).astype("float32")
     >>> machine = Helmholtz((784, 200, 200), seed=0)
     >>> optimizer = langevin.LAdam(1e-3, sigma=1e-4)
+    >>> optimizer.build(machine.variables)
     >>> optimizer.apply(gradients(machine, images, "reweighted"), machine.variables)
     """
 

@@ -156,6 +156,8 @@ def _compiled(function, variables):
 def _(learning: Learning):
     data = data_facts(learning.dataset)[0]
     facts = ["helmholtz", SCHEMA, dataclasses.asdict(learning), keras.backend.backend(), data]
+    if device() != "cpu":
+        facts.append(device())
     return digest(json.dumps(facts, sort_keys=True))
 
 
@@ -188,7 +190,7 @@ def learn(learnings, store, executor=None, train=True):
 def _keep(learning, store):
     """Train a learning and store it, unless another process did so meanwhile."""
     key = key_of(learning)
-    with store.lock(key):
+    with executors.one_gpu_at_a_time(), store.lock(key):
         if store.load(key) is None:
             facts = provenance(images_of(learning.dataset, learning.side)[2])
             facts |= {"key": key, "learning": dataclasses.asdict(learning)}

@@ -38,15 +38,44 @@ def confirmed(tried, finals, noise, seeds):
         row = found.loc[key]
         # A diverged run has no accuracy: its rate is out.
         score = (-math.inf, -math.inf) if row.diverged else (row.val_accuracy, -row.val_loss)
-        setting = dataclasses.replace(run, learning_rate=1.0, seed=0, validation=False)
-        scores.setdefault(setting, {}).setdefault(run.learning_rate, []).append(score)
-    reported = []
-    for setting, rates in scores.items():
-        best = max(rates, key=lambda rate: tuple(np.mean(rates[rate], axis=0)))
-        for arm in noise:
-            same = dataclasses.replace(setting, learning_rate=best, **arm)
-            reported += [dataclasses.replace(same, seed=seed) for seed in range(seeds)]
-    return reported
+        scores.setdefault(_setting(run), {}).setdefault(run.learning_rate, []).append(score)
+    best = {
+        setting: max(rates, key=lambda rate: tuple(np.mean(rates[rate], axis=0)))
+        for setting, rates in scores.items()
+    }
+    return _at(best, noise, seeds)
+
+
+def _setting(run):
+    return dataclasses.replace(run, learning_rate=1.0, seed=0, validation=False)
+
+
+def _at(rates, noise, seeds):
+    """Each setting at its learning rate, with each noise and seed."""
+    return [
+        dataclasses.replace(setting, learning_rate=rate, seed=seed, **arm)
+        for setting, rate in rates.items()
+        for arm in noise
+        for seed in range(seeds)
+    ]
+
+
+def reported(parameters, tried, store):
+    """The runs that a notebook with these parameters reports beside those that it tries: none
+    where it tries no learning rates, or where nothing that it tried is stored yet."""
+    found = runs.stored(tried, store) if "noise" in parameters else ()
+    if not found:
+        return []
+    finals = analysis.final(runs.frame(found.values()))
+    return confirmed(tried, finals, parameters["noise"], parameters["seeds"])
+
+
+def expected(parameters, tried):
+    """As many runs like those that will be reported: to count them, and to estimate their time."""
+    if "noise" not in parameters:
+        return []
+    rates = {_setting(run): run.learning_rate for run in tried}
+    return _at(rates, parameters["noise"], parameters["seeds"])
 
 
 def named(finals):
@@ -122,12 +151,9 @@ def table(frame, finals):
     return pd.DataFrame(rows)
 
 
-def recorded(planned, noise, seeds, store):
+def recorded(parameters, tried, store):
     """The finals, named, of what a store holds of a study, as the notebook would show them."""
-    found = runs.stored(planned, store)
-    if found:
-        tried = analysis.final(runs.frame(found.values()))
-        found = runs.stored(confirmed(planned, tried, noise, seeds), store)
+    found = runs.stored(reported(parameters, tried, store), store)
     if not found:
         return pd.DataFrame(columns=["name", "depth", "initializer"])
     return named(analysis.final(runs.frame(found.values())))
