@@ -23,6 +23,7 @@ SIZES = {
     "cifar10": (50_000, 10_000, (32, 32, 3), 10),
     "cifar100": (50_000, 10_000, (32, 32, 3), 100),
 }
+VALIDATION = 10_000  # training images that stand for the test set
 TIMEOUT = 10.0  # seconds that a download may stay silent
 # What Keras's cache holds of each.
 CACHED = {"mnist": "mnist.npz", "cifar10": "cifar-10-*", "cifar100": "cifar-100-*"}
@@ -142,7 +143,7 @@ def subset(dataset, n):
     )
 
 
-def validation_split(dataset, n=10_000):
+def validation_split(dataset, n=VALIDATION):
     """Put the last `n` training images in the place of the test set, for choosing settings.
 
     The test set is not in the result: it chooses nothing. The label tells of the split.

@@ -11,6 +11,7 @@ Source: Bras, "Langevin algorithms for very deep neural networks with applicatio
 classification", arXiv 2212.14718; the preconditioned scheme is Li et al., AAAI 2016.
 """
 
+import inspect
 import itertools
 import math
 import numbers
@@ -23,10 +24,12 @@ from langevin import noise, placement, remedies
 from langevin.checks import check_number, received
 
 VARIANTS = ("paper", "keras")
-# What Keras takes unseen: numbers >= 0 and their bounds, numbers that may be left out, and flags.
-NUMBERS = {"learning_rate": None, "beta_1": 1, "beta_2": 1, "rho": 1, "momentum": 1}
-NUMBERS_OR_NONE = ("weight_decay", "clipnorm", "clipvalue", "global_clipnorm", "ema_momentum",
-                   "loss_scale_factor", "gradient_accumulation_steps")  # fmt: skip
+# What Keras takes unseen: numbers >= 0 and their bounds, numbers and, with their least
+# values, whole numbers that may be left out, and flags.
+NUMBERS = {"learning_rate": None, "beta_1": 1, "beta_2": 1, "rho": 1, "momentum": 1,
+           "ema_momentum": 1}  # fmt: skip
+NUMBERS_OR_NONE = ("weight_decay", "clipnorm", "clipvalue", "global_clipnorm", "loss_scale_factor")
+COUNTS_OR_NONE = {"gradient_accumulation_steps": 2, "ema_overwrite_frequency": 1}
 FLAGS = ("nesterov", "amsgrad", "centered", "use_ema")
 
 
@@ -34,7 +37,15 @@ def _check(arguments):
     for name, value in arguments.items():
         schedule = name == "learning_rate" and callable(value)
         if (name in NUMBERS and not schedule) or (name in NUMBERS_OR_NONE and value is not None):
-            check_number(name, value, below=NUMBERS.get(name))
+            positive = name == "loss_scale_factor"  # it divides
+            check_number(name, value, positive, below=NUMBERS.get(name))
+        if name in COUNTS_OR_NONE and value is not None:
+            least = COUNTS_OR_NONE[name]
+            whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+            if not whole or value < least:
+                raise ValueError(
+                    f"`{name}` must be a whole number >= {least} or None. {received(value, True)}"
+                )
         if name in FLAGS and not isinstance(value, bool):
             raise ValueError(f"`{name}` must be True or False. {received(value)}")
 
@@ -73,7 +84,8 @@ class Langevin:
     def __init__(
         self, *args, sigma=1e-3, langevin_layers=None, noise_cap=None, seed=None, **kwargs
     ):
-        _check(kwargs)
+        names = inspect.signature(super().__init__).parameters
+        _check(dict(zip(names, args)) | kwargs)
         super().__init__(*args, **kwargs)
         if noise_cap is not None:
             check_number("noise_cap", noise_cap, positive=True)

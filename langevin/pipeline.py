@@ -51,9 +51,15 @@ def figures(profile=None, only=None, fresh=False):
     print(f"Profile {profile}: {why}. Notebooks: {', '.join(names)}.", flush=True)
     # At paper scale the recorded runs are drawn; a CPU trains none of them unless asked to.
     train = profile != "paper" or fresh or runs.device() != "cpu"
-    plan = {name: _parameters(profile, name, train) for name in names}
+    plan, without_data = {}, []
+    for name in names:
+        try:
+            plan[name] = _parameters(profile, name, train)
+        except datasets.DataUnavailable as error:
+            print(f"{name}: left out, for its data. {error}", flush=True)
+            without_data.append(name)
     if fresh:
-        planned = (run for name in names for run in _planned(profile, name, plan[name])[0])
+        planned = (run for name in plan for run in _planned(profile, name, plan[name])[0])
         profiles.start_afresh(profile, [runs.key_of(run) for run in planned])
     os.environ["LANGEVIN_TERMINAL"] = "1"
     if runs.device() == "cpu":
@@ -64,7 +70,7 @@ def figures(profile=None, only=None, fresh=False):
     else:
         datasets.stay_offline()
         plan = _recorded(profile, plan)
-    failed = _execute_all(profile, plan)
+    failed = without_data + _execute_all(profile, plan)
     _report(profile, begun, failed)
     print(_compilation(profile, plan, begun))
     if fresh and profile == "paper":

@@ -30,6 +30,9 @@ INITIALIZERS = tuple(
     if isinstance(made, type) and name.islower() and name != "stft"
 )  # fmt: skip
 
+# Initializers of matrices alone, and the models whose kernels are such.
+FLAT, FLAT_MODELS = ("identity",), ("dense", "highway")
+
 
 def _layers(value):
     """Of a fraction its range, of a list that it names layers; the names themselves come later."""
@@ -180,6 +183,11 @@ class Run:
             )
         if remedies.of(self.remedy).initializer:  # the remedy's own
             self._set(initializer=Run.initializer)
+        if self.initializer in FLAT and self.model not in FLAT_MODELS:
+            raise ValueError(
+                f"`initializer` {self.initializer!r} makes matrices alone: choose another for a "
+                f"model with convolutions. Received: model={self.model!r}"
+            )
 
     def _set(self, **settings):
         for name, value in settings.items():
@@ -260,6 +268,11 @@ def data_of(name, train_size, validation, side=1):
         return datasets.at_least(data_of(name, train_size, validation), side)
     dataset = datasets.load(name)
     if validation:
+        if len(dataset.x_train) <= datasets.VALIDATION:
+            raise ValueError(
+                f"`validation` must be false on {dataset.label}: of its {len(dataset.x_train):,} "
+                f"training images {datasets.VALIDATION:,} would be measured on. Received: True"
+            )
         dataset = datasets.validation_split(dataset)
     return dataset if train_size is None else datasets.subset(dataset, train_size)
 

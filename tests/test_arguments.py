@@ -149,6 +149,10 @@ def optional(value):
     return value is None or number(value)
 
 
+def whole(value):
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
+
+
 TAKEN = {
     "learning_rate": lambda v: isinstance(v, float) and number(v),  # Keras takes no integers
     "sigma": number,
@@ -158,6 +162,12 @@ TAKEN = {
     "variant": lambda v: v in ("paper", "keras"),
     "weight_decay": optional,
     "clipnorm": optional,
+    "clipvalue": optional,
+    "global_clipnorm": optional,
+    "loss_scale_factor": lambda v: v is None or (number(v) and v > 0),
+    "gradient_accumulation_steps": lambda v: v is None or (whole(v) and v >= 2),
+    "ema_overwrite_frequency": lambda v: v is None or (whole(v) and v >= 1),
+    "ema_momentum": lambda v: number(v, 1),
     "beta_1": lambda v: number(v, 1),
     "beta_2": lambda v: number(v, 1),
     "amsgrad": lambda v: v is False,  # True needs variant="keras"
@@ -166,17 +176,49 @@ TAKEN = {
 NEAR = st.sampled_from([0.0, 0.5, 1, 1.0, 2**31, -0.1, "paper", True, False, None, 10**400])
 
 
+# Of the others, in their variant that is Keras's, what L-Adam has not.
+OWN = [
+    (LSGD, "momentum"), (LSGD, "nesterov"), (langevin.LRMSprop, "rho"),
+    (langevin.LRMSprop, "momentum"), (langevin.LRMSprop, "centered"), (langevin.LAdadelta, "rho"),
+    (langevin.LAdadelta, "epsilon"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("optimizer, argument", OWN, ids=str)
+@settings(max_examples=200)
+@given(value=NEAR | ANYTHING)
+def test_an_argument_of_the_others_is_taken_if_valid_and_else_named(optimizer, argument, value):
+    if optimizer is LSGD and type(value) is int and value == 0:
+        return  # Keras takes this momentum as a float alone, and says so
+    flag, share = argument in ("nesterov", "centered"), argument in ("rho", "momentum")
+    taken = (
+        isinstance(value, bool) if flag else number(value, 1) if share else TAKEN[argument](value)
+    )
+    assert_taken_or_named(optimizer, argument, value, taken, variant="keras")
+
+
 @pytest.mark.parametrize("argument", TAKEN)
 @settings(max_examples=200)
 @given(value=NEAR | ANYTHING)
 def test_an_argument_is_taken_if_valid_and_else_named_with_what_came(argument, value):
-    if callable(value):
-        return  # it stands for a schedule
-    if TAKEN[argument](value):
-        assert isinstance(LAdam(**{argument: value}), LAdam)
+    if not callable(value):  # it would stand for a schedule
+        assert_taken_or_named(LAdam, argument, value, TAKEN[argument](value))
+
+
+def test_an_argument_by_its_place_is_checked_too():
+    class LNadam(langevin.Langevin, keras.optimizers.Nadam):
+        preconditioner = None
+
+    with pytest.raises(ValueError, match="`beta_1` must be a finite number.*Received: 1.5"):
+        LNadam(1e-3, 1.5)
+
+
+def assert_taken_or_named(optimizer, argument, value, taken, **others):
+    if taken:
+        assert isinstance(optimizer(**{argument: value}, **others), optimizer)
     else:
         with pytest.raises(ValueError, match=f"(?s)`{argument}`.*Received") as caught:
-            LAdam(**{argument: value})
+            optimizer(**{argument: value}, **others)
         assert repr(value) in str(caught.value) or f"={value}" in str(caught.value)
 
 

@@ -109,6 +109,37 @@ def test_a_parameter_that_the_notebook_lacks_stops_before_anything_runs(project)
     assert not (folder / "build").exists()
 
 
+def test_a_noise_that_is_none_is_named_before_work_starts(project):
+    folder = project("pass")
+    book = nbformat.read(folder / "notebooks" / "one.ipynb", 4)
+    book.cells[0].source = "number = 1\nruns = [{}]\nnoise = [{}]\nseeds = 1"
+    nbformat.write(book, folder / "notebooks" / "one.ipynb")
+    profile = folder / "notebooks" / "smoke.yaml"
+    for noise, message in {"sgima: 1.0": "no 'sgima'.*'sigma'", "sigma: -1.0": "`sigma`"}.items():
+        profile.write_text(f"one: {{runs: [{{dataset: digits}}], noise: [{{{noise}}}], seeds: 1}}")
+        with pytest.raises(ValueError, match=message):
+            pipeline.figures("smoke")
+    assert not (folder / "build").exists()
+
+
+def test_a_notebook_without_its_data_fails_and_the_others_go_on(project, monkeypatch, capfd):
+    folder = project("pass")
+    (folder / "notebooks" / "two.ipynb").write_bytes((folder / "notebooks/one.ipynb").read_bytes())
+    (folder / "notebooks" / "smoke.yaml").write_text("one: {number: 2}\ntwo: {number: 3}\n")
+    parameters = pipeline._parameters
+
+    def without(profile, name, train):
+        if name == "one":
+            raise pipeline.datasets.DataUnavailable("CIFAR-100 is not here")
+        return parameters(profile, name, train)
+
+    monkeypatch.setattr(pipeline, "_parameters", without)
+    assert not pipeline.figures("smoke")
+    said = capfd.readouterr().out
+    assert "one: left out, for its data. CIFAR-100 is not here" in said and "FAILED: one\n" in said
+    assert (folder / "build" / "smoke" / "two.ipynb").exists()
+
+
 def test_compilation_is_summed_over_what_was_trained_just_now(tmp_path, monkeypatch):
     store = Store(tmp_path)
     monkeypatch.setattr(pipeline.profiles, "store", lambda *_: store)

@@ -97,6 +97,17 @@ def test_recorded_runs_keep_their_keys(monkeypatch):
             assert runs.key_of(Run(**record["run"])) == path.stem
 
 
+def test_an_initializer_of_matrices_is_refused_to_convolutions():
+    assert Run(model="highway", initializer="identity").initializer == "identity"
+    with pytest.raises(ValueError, match="`initializer` 'identity' makes matrices alone.*resnet"):
+        Run(model="resnet", initializer="identity")
+
+
+def test_validation_needs_more_images_than_it_takes():
+    with pytest.raises(ValueError, match="`validation` must be false on .*digits.*Received: True"):
+        runs.dataset_of(Run(dataset="digits", validation=True))
+
+
 def test_runs_of_two_devices_are_two_runs(monkeypatch):
     on_cpu = runs.key_of(Run(dataset="digits"))
     monkeypatch.setattr(runs, "device", lambda: "NVIDIA H100")
