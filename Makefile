@@ -121,8 +121,11 @@ GPU = $(shell nvidia-smi >/dev/null 2>&1 && echo yes)
 # A command that exists may still not run (pyenv's shims) or lack venv (Debian without python3-venv).
 USABLE := import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info < (3, 14))
 
+# Of two at once the second waits where the system has flock, and finds it made.
 .venv/.ready .venv-lowest/.ready: pyproject.toml
-	@python=; for name in $(or $(PYTHON),$(pythons)); do \
+	@mkdir -p build; exec 9>build/$(@D).lock; if command -v flock >/dev/null; then flock 9; fi; \
+	if [ -e $@ ] && [ -z "$$(find $^ -newer $@)" ]; then exit 0; fi; \
+	python=; for name in $(or $(PYTHON),$(pythons)); do \
 	  if $$name -c '$(USABLE)' 2>/dev/null; then python=$$name; break; fi; \
 	done; \
 	if [ -z "$$python" ]; then \

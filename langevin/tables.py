@@ -54,6 +54,14 @@ def outcomes(profile):
     return pd.concat([part for part in parts if len(part)] or parts, ignore_index=True)
 
 
+def runs_behind(profile):
+    """The stored runs that both tables are made from, a row a run, with its key."""
+    columns = ["figure", "dataset_label", *NETWORK[:1], "depth", *NETWORK[2:], "learning_rate",
+               "sigma", "langevin_layers", "seed", "key"]  # fmt: skip
+    parts = [finals_of(profile, notebook).assign(figure=notebook) for notebook in WHERE]
+    return pd.concat([part.reindex(columns=columns) for part in parts], ignore_index=True)
+
+
 def claims(profile):
     """The rows of all claims, as `analysis.verdicts` gives them, with the `figure` they belong to;
     of a study without runs a row a claim, not decided."""

@@ -133,6 +133,14 @@ def test_make_targets_are_found_in_code_only():
 
 
 @pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
+def test_make_lab_leaves_jupyters_address_and_token_as_they_are():
+    command = ["make", "--dry-run", "lab"]
+    said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True).stdout.splitlines()
+    [lab] = [line for line in said if "jupyterlab" in line]
+    assert not {"ip", "token", "password", "allow"} & set(re.findall(r"[a-z]+", lab))
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
 def test_make_knows_every_target_of_the_readme():
     targets = make_targets((ROOT / "README.md").read_text())
     assert {"figures", "test"} <= targets

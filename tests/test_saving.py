@@ -48,6 +48,14 @@ def state_of(model):
     return [np.asarray(variable) for variable in model.optimizer.variables]
 
 
+def test_models_are_loaded_in_keras_safe_mode(tmp_path):
+    """A Lambda layer is code: with langevin imported too, Keras does not run it unasked."""
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Lambda(lambda x: x + 1)])
+    model.save(tmp_path / "code.keras")
+    with pytest.raises(ValueError, match="safe_mode"):
+        keras.models.load_model(tmp_path / "code.keras")
+
+
 LOAD_AND_TRAIN = """
 import sys, keras, numpy, helpers, test_saving
 for path in sys.argv[1:]:
