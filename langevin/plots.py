@@ -330,7 +330,7 @@ VERDICTS = {
     analysis.HOLDS: ("#0072B2", "o"),
     analysis.DOES_NOT: ("#D55E00", "X"),
     analysis.NOT_DECIDED: ("0.6", "."),
-    "not run": ("0.8", "_"),
+    "too few runs": ("0.8", "_"),
 }
 
 
@@ -342,7 +342,7 @@ def verdict_map(table, title):
     """
     settings, claims = list(dict.fromkeys(table.setting)), sorted(table.claim.unique())
     figure, axes = plt.subplots(figsize=(5 + 0.9 * len(claims), 1.2 + 0.27 * len(settings)))
-    verdicts = table.verdict.where(table.pairs > 0, "not run")
+    verdicts = table.verdict.where(table.pairs > 0, "too few runs")
     for verdict, (color, marker) in VERDICTS.items():
         told = table[verdicts == verdict]
         x, y = told.claim.map(claims.index), told.setting.map(settings.index)

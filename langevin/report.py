@@ -239,7 +239,7 @@ CLAIMS = {
 
 def in_short(rows):
     """The verdicts as a Markdown table, a row a setting, a column a claim, with the seeds behind
-    each; below it what was not run."""
+    each; below it those with too few runs."""
     told = rows[rows.verdict != ""]
     ran = told[told.pairs > 0]
     claims = sorted(set(ran.claim))
@@ -251,7 +251,7 @@ def in_short(rows):
     table = "\n".join(f"| {line} |".replace(" initialization", "") for line in lines)
     missing = told[told.pairs == 0].groupby("setting", sort=False).claim.agg(", ".join)
     said = "; ".join(f"{setting} ({claims})" for setting, claims in missing.items())
-    return table + (f"\n\nNot run yet: {said}." if said else "")
+    return table + (f"\n\nToo few runs yet: {said}." if said else "")
 
 
 def _verdict(row):

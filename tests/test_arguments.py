@@ -188,8 +188,8 @@ OWN = [
 @settings(max_examples=200)
 @given(value=NEAR | ANYTHING)
 def test_an_argument_of_the_others_is_taken_if_valid_and_else_named(optimizer, argument, value):
-    if optimizer is LSGD and type(value) is int and value == 0:
-        return  # Keras takes this momentum as a float alone, and says so
+    if optimizer is LSGD and number(value, 1) and not isinstance(value, float):
+        return  # Keras takes its momentum as a float alone, and says so
     flag, share = argument in ("nesterov", "centered"), argument in ("rho", "momentum")
     taken = (
         isinstance(value, bool) if flag else number(value, 1) if share else TAKEN[argument](value)

@@ -155,7 +155,7 @@ def test_the_verdict_map_counts_every_verdict_once():
                           "pairs": [7, 7, 7, 0],
                           "data": ["MNIST", "MNIST", "MNIST", "none yet"]})  # fmt: skip
     figure = plots.verdict_map(table, "title")
-    assert {f"{v} (1)" for v in [*table.verdict, "not run"]} <= set(texts(figure))
+    assert {f"{v} (1)" for v in [*table.verdict, "too few runs"]} <= set(texts(figure))
     assert figure.legends[0].get_title().get_text() == "data: MNIST"
     plt.close(figure)
 

@@ -20,7 +20,7 @@ def test_in_short_every_verdict_has_its_cell_and_what_was_not_run_is_named():
         "| two | not decided (8 of 20) |  |  |",
         "| two, deep |  |  | **holds** (8 of 20) |",
         "",
-        "Not run yet: three (C1, C2).",
+        "Too few runs yet: three (C1, C2).",
     ]
 
 

@@ -154,6 +154,13 @@ def test_the_estimate_of_memory_is_what_the_compiled_program_takes():
         assert 0.5 < program_jax.memory(run, dataset()) / a_run_more < 2
 
 
+def test_a_large_network_is_trained_in_smaller_groups():
+    dense = dataclasses.replace(RUN, depth=3, batch_size=512).program()
+    resnet = dataclasses.replace(RUN, model="resnet", depth=3, batch_size=512).program()
+    sizes = [program_jax.group_size(run, runs.dataset_of(run)) for run in (dense, resnet)]
+    assert sizes[0] == 8 > sizes[1] >= 1
+
+
 def memory_of(program):
     """Bytes of a compiled epoch: arguments and temporary arrays, by XLA's own account of each of
     its devices."""

@@ -135,8 +135,9 @@ def _arm(axes, panel, names, shift, label, query, color, marker):
 
 
 def table(frame, finals):
-    """A row a remedy, depth and initializer: learning rate, weights, seconds a run, and for each
-    arm the median test accuracy of the runs that are trained and how many those are."""
+    """A row a remedy, depth and initializer: learning rate, weights, seconds a run, for each arm
+    the median test accuracy of the runs that are trained and how many those are, and in points,
+    by pairs of one seed, the gain over plain ReLU and what Langevin noise adds."""
     seconds = frame.groupby("key").seconds.sum()
     finals = finals.assign(run_seconds=finals.key.map(seconds))
     rows = []
@@ -147,8 +148,57 @@ def table(frame, finals):
             "learning_rate": here.learning_rate.iloc[0], "weights": _weights(here.iloc[0]),
             "seconds": alone.run_seconds.median(),
             **{name: _outcome(here.query(look[0])) for name, look in ARMS.items()},
+            "gain over ReLU": _points(_over_plain(finals, here)),
+            "noise adds": _points(_by_noise(here)),
         })  # fmt: skip
     return pd.DataFrame(rows)
+
+
+def _over_plain(finals, remedy):
+    """The comparison of a remedy alone with plain ReLU alone; None of plain ReLU itself."""
+    same = ["depth", "initializer", "model", "dataset", "optimizer"]
+    plain = finals[finals.remedy.isna() & (finals[same] == remedy[same].iloc[0]).all(axis=1)]
+    if remedy.remedy.isna().all() or plain.empty:
+        return None
+    pairs = analysis.pair(
+        pd.concat([plain, remedy]), "remedy.isna() and sigma == 0", "remedy.notna() and sigma == 0",
+        ("remedy", "name", "learning_rate"),
+    )  # fmt: skip
+    return next(analysis.compare(pairs).itertuples())
+
+
+def _by_noise(remedy):
+    """The comparison of a remedy with Langevin noise on all layers with the remedy alone."""
+    pairs = analysis.pair(remedy, analysis.PLAIN, analysis.LANGEVIN)
+    return next(analysis.compare(pairs).itertuples())
+
+
+def _points(row):
+    if row is None or not row.n_both:
+        return "–"
+    text = f"{100 * row.gain:+.2f}"
+    if row.n_both >= analysis.LEAST_PAIRS:
+        text += f" ({100 * row.gain_low:+.2f} to {100 * row.gain_high:+.2f})"
+    return f"{text}, {row.n_both} pairs"
+
+
+def answer(finals):
+    """What the remedies do alone, and what noise adds to them, as Markdown: a line a depth and
+    initializer."""
+    lines = []
+    for (depth, initializer), panel in finals.groupby(["depth", "initializer"]):
+        groups = [here for _, here in panel[panel.remedy.notna()].groupby("name")]
+        alone = [here.query(ARMS["alone"][0]) for here in groups]
+        over = [_direction(_over_plain(finals, here)) for here in groups]
+        noise = [_direction(_by_noise(here)) for here in groups]
+        lines.append(
+            f"- **Depth {depth}, {plots.INITIALIZERS[initializer]}**: of {len(groups)} remedies "
+            f"{sum(arm.started.all() for arm in alone)} end trained in every run alone. Over plain "
+            f"ReLU {over.count('helps')} gain accuracy, {over.count('hurts')} lose, of the others "
+            f"it is not decided. Noise on top adds to {noise.count('helps')}, takes from "
+            f"{noise.count('hurts')}, of the others it is not decided."
+        )
+    return "\n".join(lines)
 
 
 def recorded(parameters, tried, store):
@@ -191,10 +241,12 @@ def _verdict(finals):
     """Whether Langevin noise on all layers adds to a remedy: by the interval of the paired gain."""
     if len(finals.query(ARMS["with Langevin noise"][0])) == 0:
         return "not recorded"
-    pairs = analysis.pair(finals, analysis.PLAIN, analysis.LANGEVIN)
-    row = next(analysis.compare(pairs).itertuples())
-    if row.n_both < analysis.LEAST_PAIRS:
-        return f"not decided, {row.n_both} pairs"
+    return _direction(_by_noise(finals))
+
+
+def _direction(row):
+    if row is None or row.n_both < analysis.LEAST_PAIRS:
+        return f"not decided, {row.n_both if row else 0} pairs"
     return "helps" if row.gain_low > 0 else "hurts" if row.gain_high < 0 else "not decided"
 
 
