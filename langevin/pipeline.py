@@ -119,9 +119,10 @@ def _recorded(profile, plan):
         following = study.expected(parameters, tried)
         planned, store = _planned(profile, name, parameters)
         # What was only tried is no result.
-        shown = planned if not following else [one for one in planned if one not in set(tried)]
+        shown = list(dict.fromkeys(planned).keys() - set(tried)) if following else planned
         if (planned or following) and not any(store.load(runs.key_of(run)) for run in shown):
-            missing = [one for one in tried if one not in runs.stored(tried, store)] + following
+            stored = runs.stored(tried, store)
+            missing = [one for one in tried if one not in stored] + following
             hours = sweeps.estimate(missing, 1) / 3600
             what = f"none of {len(following or planned)} runs is recorded"
             what += f", about {hours:.1f} hours of one core" * bool(missing)
