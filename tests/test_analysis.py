@@ -672,7 +672,7 @@ def test_claim_3_outcomes_that_disagree_decide_nothing():
         ("langevin", [0.9] * 14), ("deepest", [0.9] * 14), ("shallowest", shallowest)
     )
     row = primary(analysis.claim_3(finals, "published"))
-    assert row.verdict == NOT_DECIDED and "opposite" in row.reason
+    assert row.verdict == NOT_DECIDED and "oppose" in row.reason
 
 
 @pytest.mark.parametrize(

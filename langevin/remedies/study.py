@@ -139,14 +139,13 @@ def table(frame, finals):
     the median test accuracy of the runs that are trained and how many those are, and in points,
     by pairs of one seed, the gain over plain ReLU and what Langevin noise adds."""
     seconds = frame.groupby("key").seconds.sum()
-    finals = finals.assign(run_seconds=finals.key.map(seconds))
     rows = []
     for (name, depth, initializer), here in finals.groupby(["name", "depth", "initializer"]):
         alone = here.query(ARMS["alone"][0])
         rows.append({
             "remedy": name, "depth": depth, "initializer": initializer,
             "learning_rate": here.learning_rate.iloc[0], "weights": _weights(here.iloc[0]),
-            "seconds": alone.run_seconds.median(),
+            "seconds": alone.key.map(seconds).median(),
             **{name: _outcome(here.query(look[0])) for name, look in ARMS.items()},
             "gain over ReLU": _points(_over_plain(finals, here)),
             "noise adds": _points(_by_noise(here)),
