@@ -19,6 +19,7 @@ from langevin.style import save as save
 STRIP = (-30_000, -4_500, -150)
 # A band needs this many seeds; below, the points speak alone.
 BAND = 10
+BOX = "95 % interval of the median"
 
 
 def outcomes(
@@ -98,7 +99,7 @@ def _arm(axes, arm, x, order, color, shift, label, marker, join):
         if len(started) >= BAND:
             sides = place + shift + np.array([-0.09, 0.09])
             bounds = analysis.median_interval(started)
-            axes.fill_between(sides, *bounds, color=color, alpha=0.3, lw=0, zorder=4)
+            axes.fill_between(sides, *bounds, color=color, label=BOX, alpha=0.3, lw=0, zorder=4)
     places = np.arange(len(order)) + shift
     if not join:
         axes.hlines(medians, places - 0.2, places + 0.2, color=color, alpha=0.7)
@@ -179,7 +180,7 @@ def gain_by_depth(finals, title):
         _category_axis(axes, depths, "depth (hidden layers)" if lowest else None)
     for axes in grid[:, 0]:
         axes.set_ylabel("Langevin - plain, points\n(linear to 1, then log)")
-    finish(figure, title, finals)
+    finish(figure, title, finals, grid[0, :1])
     return figure
 
 
@@ -192,7 +193,7 @@ def _gain_at(axes, place, pairs, color):
     if row.n_both >= analysis.LEAST_PAIRS:
         axes.fill_between(
             [place - 0.22, place + 0.22], 100 * row.gain_low, 100 * row.gain_high,
-            color=color, alpha=0.2, lw=0,
+            color=color, label=BOX, alpha=0.2, lw=0,
         )  # fmt: skip
     text = f"{row.started_0} → {row.started_1}\nof {row.n}"
     axes.text(place, STRIP[1], text, ha="center", va="center", fontsize=8,

@@ -251,7 +251,7 @@ def in_short(rows):
     table = "\n".join(f"| {line} |".replace(" initialization", "") for line in lines)
     missing = told[told.pairs == 0].groupby("setting", sort=False).claim.agg(", ".join)
     said = "; ".join(f"{setting} ({claims})" for setting, claims in missing.items())
-    return table + (f"\n\nToo few runs yet: {said}." if said else "")
+    return table + (f"\n\nToo few runs yet: {said}.".replace(" initialization", "") if said else "")
 
 
 def _verdict(row):
