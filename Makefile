@@ -72,9 +72,9 @@ test-lowest: .venv-lowest/.ready  ## the optimizers' tests on the lowest version
 test-browser: ARRIVALS = lab opened_page
 test-browser: test-arrivals  ## JupyterLab and the page in a headless Chromium, which must be there
 
-test-arrivals: .venv/.ready  ## the same, and what Binder, Colab and docs/extend.md do, fresh
-	.venv/bin/$(PYTEST) $(ARRIVALS:%=tests/arrivals/%.py)
-ARRIVALS := extend lab fresh opened_page
+test-arrivals: .venv/.ready  ## the same, Binder, Colab, docs/extend.md, Run All of each notebook
+	.venv/bin/$(PYTEST) --durations=20 $(ARRIVALS:%=tests/arrivals/%.py)
+ARRIVALS := extend lab fresh opened_page run_all
 
 audit: build/pip-audit  ## look for known holes in the locked dependencies
 	$</bin/python tests/audit.py $</bin/pip-audit

@@ -1,5 +1,7 @@
 """`make verify`: train stored runs again, and say of each how far it agrees with what is stored."""
 
+import dataclasses
+import json
 import os
 import random
 import tempfile
@@ -8,7 +10,8 @@ import numpy as np
 import pandas as pd
 
 from langevin import executors, profiles, runs, training
-from langevin.store import root, whole
+from langevin.remedies.learning import Learning, learn
+from langevin.store import Store, root, whole
 from langevin.sweeps import sweep
 
 # After so many steps rounding has not grown yet: across machines, losses agree this far.
@@ -16,8 +19,8 @@ STEPS, CLOSE = 20, 1e-4
 
 
 def verify(profile="paper", count=3):
-    """Train a random sample of a profile's stored runs again; at smoke scale all, trained if they
-    are not stored, and to agree to the bit.
+    """Train a random sample of a profile's stored runs and learnings again; at paper scale of all
+    that is recorded, at smoke scale all, trained if they are not stored, and to agree to the bit.
 
     A run agrees if its history is equal to the bit.  Recorded by another machine or version, it
     agrees if its losses after 20 steps are those of figures/paper/first-steps.csv within 1e-4, and
@@ -28,46 +31,76 @@ def verify(profile="paper", count=3):
     os.environ.setdefault("LANGEVIN_WORKERS", str(os.cpu_count()))
     if profile == "smoke":
         for notebook in profiles.notebooks(profile):
-            if planned := profiles.planned(profile, notebook):
-                sweep(planned, profiles.store(profile, notebook))
+            _train(_planned(profile, notebook), profiles.store(profile, notebook))
     stored, seed = _stored(profile), random.randrange(10**6)
     count = len(stored) if profile == "smoke" else min(count, len(stored))
     chosen = random.Random(seed).sample(list(stored), count)
     print(f"{count} of {len(stored)} stored runs of {profile}, drawn with seed {seed}", flush=True)
     with tempfile.TemporaryDirectory() as folder:
-        again = sweep(chosen, folder) if chosen else None
+        _train(chosen, Store(folder))
+        again = _histories(runs.stored(chosen, Store(folder)))
     agreeing = 0
     for run in chosen:
-        key = runs.key_of(run)
-        good, text = _compared(run, again[again.key == key], stored, profile == "smoke")
+        good, text = _compared(run, again[run], stored, profile == "smoke")
         agreeing += good
-        name = f"{run.model}-{run.depth} {run.optimizer}, sigma {run.sigma:g}, seed {run.seed}"
-        print(f"{'agrees ' if good else 'DIFFERS'}  {key}  {name}: {text}")
+        print(f"{'agrees ' if good else 'DIFFERS'}  {runs.key_of(run)}  {_named(run)}: {text}")
     print(f"{agreeing} of {count} runs agree.")
     return agreeing == count
 
 
+def _planned(profile, notebook):
+    """Runs and learnings of a notebook."""
+    return [run for name in profiles.BLOCKS for run in profiles.planned(profile, notebook, name)]
+
+
+def _train(planned, store):
+    for kind, trained in ((runs.Run, sweep), (Learning, learn)):
+        if own := [run for run in planned if isinstance(run, kind)]:
+            trained(own, store)
+
+
 def _stored(profile):
-    """All stored runs of a profile with their frames."""
+    """All stored runs and learnings of a profile with their histories."""
     found = {}
-    for notebook in profiles.notebooks(profile):
-        planned, store = profiles.planned(profile, notebook), profiles.store(profile, notebook)
-        found |= {run: runs.frame([record]) for run, record in runs.stored(planned, store).items()}
-    return found
+    for notebook in profiles.notebooks(profile) if profile != "paper" else ():
+        found |= runs.stored(_planned(profile, notebook), profiles.store(profile, notebook))
+    for path in sorted(_recorded().glob("*/*.json")) if profile == "paper" else ():
+        if (record := Store(path.parent).load(path.stem)) is None:
+            continue
+        run = Learning(**record["learning"]) if "learning" in record else runs.Run(**record["run"])
+        if runs.key_of(run) == path.stem:  # else of another backend or device
+            found[run] = record
+    return _histories(found)
+
+
+def _recorded():
+    return root() / "figures" / "paper" / "runs"
+
+
+def _histories(records):
+    """What was found, a list with one entry an epoch for each name, but for the times."""
+    histories = ((run, record["history"].items()) for run, record in records.items())
+    return {run: {k: v for k, v in found if "seconds" not in k} for run, found in histories}
+
+
+def _named(run):
+    if isinstance(run, Learning):
+        return f"{run.arm()}, {run.depth} layers, seed {run.seed}"
+    return f"{run.model}-{run.depth} {run.optimizer}, sigma {run.sigma:g}, seed {run.seed}"
 
 
 def _compared(run, new, stored, exactly):
     """Whether a run that was trained again agrees, and in which words."""
-    numbers = ["epoch", *training.METRICS, "kernel_sd", "diverged"]
-    old, new = (frame[numbers].reset_index(drop=True) for frame in (stored[run], new))
-    if old.equals(new):
+    # As text, in which NaN is equal to NaN; code of today may measure more.
+    if json.dumps(stored[run]) == json.dumps({name: new.get(name) for name in stored[run]}):
         return True, "equal to the bit"
     if exactly:
         return False, "not equal to the bit"
-    finals = [frame.val_accuracy.iloc[-1] for other, frame in stored.items() if alike(run, other)]
-    low, high, final = min(finals), max(finals), new.val_accuracy.iloc[-1]
+    score = "log_likelihood" if isinstance(run, Learning) else "val_accuracy"
+    finals = [history[score][-1] for other, history in stored.items() if alike(run, other)]
+    low, high, final = min(finals), max(finals), new[score][-1]
     inside = low - (high - low) <= final <= high + (high - low)
-    text = f"final accuracy {final:.4f}, {len(finals)} seeds from {low:.4f} to {high:.4f}"
+    text = f"final {score} {final:.4f}, {len(finals)} seeds from {low:.4f} to {high:.4f}"
     table = first_steps()
     if (key := runs.key_of(run)) not in table.index:
         return inside, f"{text}; its first steps were not recorded"
@@ -76,7 +109,8 @@ def _compared(run, new, stored, exactly):
 
 
 def alike(run, other):
-    return {**run.settings(), "seed": 0} == {**other.settings(), "seed": 0}
+    same_kind = type(run) is type(other)
+    return same_kind and dataclasses.replace(run, seed=0) == dataclasses.replace(other, seed=0)
 
 
 def after_first_steps(run):
@@ -86,7 +120,7 @@ def after_first_steps(run):
 
 
 def _path():
-    return root() / "figures" / "paper" / "first-steps.csv"
+    return _recorded().with_name("first-steps.csv")
 
 
 def first_steps():
@@ -99,7 +133,8 @@ def first_steps():
 def record_first_steps(count):
     """Add so many recorded runs to the table of first steps, those of the first seeds first."""
     table = first_steps()
-    lacking = [run for run in _stored("paper") if runs.key_of(run) not in table.index]
+    recorded = (run for run in _stored("paper") if isinstance(run, runs.Run))
+    lacking = [run for run in recorded if runs.key_of(run) not in table.index]
     chosen = sorted(lacking, key=lambda run: run.seed)[:count]
     with executors.progress(len(chosen), "run") as bar:
         for run in sorted(chosen, key=lambda run: str(run.program())):

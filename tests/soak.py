@@ -37,13 +37,22 @@ BLOCK = {"dataset": "digits", "batch_size": 64, "depth": 2, "epochs": 3, "sigma"
 
 def child(folder, seeds):
     """A sweep in a folder, which says where it is and notes what it begins."""
-    from langevin import grid, store, sweep, training
+    from langevin import grid, sweep
+
+    tell()
+    sweep(grid([{**BLOCK, "seeds": seeds}]), folder)
+
+
+def tell():
+    """Have this process, and those that will train for it, say where they are."""
+    from langevin import executors, store, training
 
     fit, whole = training.fit, store.whole
     training.CHECKPOINT_SECONDS = 0.0
+    executors._one_thread = start_worker
 
     def noted(group, *rest, checkpoint, **named):
-        with (Path(folder) / "begun.log").open("a") as file:
+        with (checkpoint.parents[1] / "begun.log").open("a") as file:
             file.write(f"{checkpoint.stem}\n")
         print("\n@training", flush=True)
         return fit(group, *rest, checkpoint=checkpoint, **named)
@@ -57,7 +66,13 @@ def child(folder, seeds):
             time.sleep(0.1)  # written, and not yet renamed
 
     training.fit, training.whole, store.whole = noted, slowly, slowly
-    sweep(grid([{**BLOCK, "seeds": seeds}]), folder)
+
+
+def start_worker():
+    from langevin import executors
+
+    executors._one_thread()
+    tell()
 
 
 NOTEBOOK = {
@@ -67,6 +82,11 @@ NOTEBOOK = {
         for name, tags, text in [
             ("a", ["parameters"], "seeds = 1\nfolder = ''"),
             ("b", [], "import soak\nsoak.child(folder, seeds)"),
+            ("c", [], "import pandas as pd, matplotlib.pyplot as plt\n"
+                      "from langevin import style\n"
+                      "figure, axes = plt.subplots()\n"
+                      "axes.plot([seeds])\n"
+                      "style.save(figure, 'smoke', 'one', pd.DataFrame({'seeds': [seeds]}))"),
         ]
     ],
     "metadata": {"kernelspec": {"name": "python3", "display_name": "", "language": "python"}},
@@ -78,10 +98,16 @@ NOTEBOOK = {
 
 
 class Campaign:
-    """One folder, and a sweep in it that is started as often as it takes."""
+    """One folder, and a sweep in it that is started as often as it takes.
 
-    def __init__(self, folder, seeds=3):
+    Args:
+        seeds: two runs each.
+        workers: processes that train; 1 is the sweep's own.
+    """
+
+    def __init__(self, folder, seeds=3, workers=1):
         self.folder, self.seeds, self.damaged = Path(folder), seeds, set()
+        self.workers = workers
         self.project = self.folder / "project"
         (self.project / "notebooks").mkdir(parents=True)
         shutil.copytree(ROOT / "langevin", self.project / "langevin")
@@ -98,7 +124,7 @@ class Campaign:
         process = subprocess.Popen(
             [sys.executable, *command], cwd=self.project, text=True, start_new_session=True,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            env={**os.environ, "PYTHONPATH": path, "LANGEVIN_WORKERS": "1"},
+            env={**os.environ, "PYTHONPATH": path, "LANGEVIN_WORKERS": str(self.workers)},
         )  # fmt: skip
         self.limit = threading.Timer(LIMIT, process.kill)
         self.limit.daemon = True  # it must not keep alive who was interrupted
@@ -194,7 +220,7 @@ def campaigns(folder, expected, until, counts):
     for number in itertools.count():
         if time.monotonic() > until:
             return
-        campaign = Campaign(folder / str(number))
+        campaign = Campaign(folder / str(number), workers=1 + number % 2)
         for phase, name in itertools.islice(turns, 2 * len(PHASES)):
             counts[f"{name} while {phase}"] += campaign.killed(phase, name, dice)
             if dice.random() < 0.3:

@@ -5,6 +5,7 @@ import errno
 import json
 import random
 import resource
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -12,6 +13,8 @@ import threading
 import time
 import warnings
 
+import matplotlib.image
+import nbformat
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -19,6 +22,7 @@ from hypothesis import strategies as st
 from soak import Campaign
 
 from langevin import executors, runs, store, sweeps, training, verify
+from langevin.remedies.learning import Learning
 from langevin.runs import grid
 from langevin.store import Store, alone, root, whole
 from langevin.sweeps import sweep
@@ -200,7 +204,7 @@ def test_a_damaged_checkpoint_is_set_aside_and_training_begins_again(trained, tm
 
 
 def test_a_sweep_that_was_killed_goes_on_and_ends_as_if_it_never_was(tmp_path):
-    calm, campaign = Campaign(tmp_path / "calm", 2), Campaign(tmp_path / "killed", 2)
+    calm, campaign = Campaign(tmp_path / "calm", 2), Campaign(tmp_path / "killed", 2, workers=2)
     assert calm.completed(), calm.said
     dice = random.Random(1)
     assert campaign.killed("training", "SIGKILL", dice)
@@ -209,13 +213,18 @@ def test_a_sweep_that_was_killed_goes_on_and_ends_as_if_it_never_was(tmp_path):
     assert campaign.results() == calm.results() and len(calm.results()) == 4
 
 
-def test_two_sweeps_at_once_train_no_run_twice(tmp_path):
+def test_two_make_figures_at_once_train_no_run_twice_and_break_no_file(tmp_path):
     campaign = Campaign(tmp_path, 3)
-    both = [campaign.start(), campaign.start()]
+    both = [campaign.start(papermill=True) for _ in range(2)]
     said = [process.communicate()[0] for process in both]
     assert [process.returncode for process in both] == [0, 0], said
     assert sorted(campaign.begun()) == sorted(campaign.finished()) and len(campaign.begun()) == 6
     assert not list((campaign.folder / "locks").iterdir())
+    [executed] = (campaign.project / "build" / "smoke").glob("*")  # no lock, no part, none failed
+    nbformat.validate(nbformat.read(executed, 4))
+    figures = campaign.project / "figures" / "smoke"
+    assert {path.name for path in figures.iterdir()} == {"one.png", "one.pdf", "one.csv"}
+    assert matplotlib.image.imread(figures / "one.png").std() > 0
 
 
 HOLDER = """
@@ -296,25 +305,29 @@ def test_a_single_run_that_memory_does_not_suffice_for_is_named(trained, tmp_pat
 # what was recorded, trained again
 
 
-def test_verify_tells_what_agrees_from_what_does_not(copy, monkeypatch, capsys):
-    kept, path = copy
+def test_verify_tells_what_agrees_from_what_does_not(trained, monkeypatch, tmp_path, capsys):
+    kept = Store(tmp_path / "figures" / "paper" / "runs" / "one")
+    shutil.copytree(trained[1].folder, kept.folder)
+    machine = Learning(dataset="digits", side=4, units=3, depth=1, epochs=1)
+    planned = {"runs": trained[0], "learnings": [machine]}
     monkeypatch.setattr(verify.profiles, "notebooks", lambda _: ["one"])
-    monkeypatch.setattr(verify.profiles, "planned", lambda *_: grid([{**BLOCK, "seeds": 2}]))
+    monkeypatch.setattr(verify.profiles, "planned", lambda *given: planned[given[-1]])
     monkeypatch.setattr(verify.profiles, "store", lambda *_: kept)
-    monkeypatch.setattr(verify, "root", lambda: kept.folder)
+    monkeypatch.setattr(verify, "root", lambda: tmp_path)
     monkeypatch.setenv("LANGEVIN_WORKERS", "1")
-    assert verify.verify("smoke")
-    assert capsys.readouterr().out.count("equal to the bit") == 4
+    assert verify.verify("smoke")  # trains the learning, the runs are there
+    assert capsys.readouterr().out.count("equal to the bit") == 5
+    path = kept.find(runs.key_of(planned["runs"][0]))
     record = kept.load(path.stem)
     record["history"]["val_accuracy"][-1] += 0.5
     kept.save(record)
     assert not verify.verify("smoke")
     said = capsys.readouterr().out
-    assert said.count("DIFFERS") == 1 and "3 of 4 runs agree" in said
-    verify.record_first_steps(4)
-    assert verify.verify("paper", 4)  # by its first steps, and inside the widened range
+    assert said.count("DIFFERS") == 1 and "4 of 5 runs agree" in said
+    verify.record_first_steps(5)
+    assert verify.verify("paper", 5)  # one by its first steps, and inside the widened range
     assert "losses after 20 steps 0.0e+00 apart" in capsys.readouterr().out
     table = verify.first_steps()
     table.loc[path.stem, "loss"] += 1e-3
     table.to_csv(verify._path())
-    assert not verify.verify("paper", 4)
+    assert not verify.verify("paper", 5)

@@ -1,11 +1,7 @@
-"""Run All Cells of every notebook as it is stored, in the memory that Binder gives.
-
-Takes some ten minutes, so by name only: `make test-arrivals ARRIVALS=run_all`.
-"""
+"""Run All Cells of every notebook as it is stored, in the memory that Binder gives."""
 
 import re
 import threading
-import time
 from pathlib import Path
 
 import nbclient
@@ -43,12 +39,11 @@ def test_all_cells_run_in_the_memory_of_binder(name, checkout, environment, monk
         monkeypatch.setenv(variable, value)
     book = nbformat.read(checkout / "notebooks" / f"{name}.ipynb", 4)
     resources = {"metadata": {"path": checkout / "notebooks"}}
-    watch, begun = Watch(), time.monotonic()
+    watch = Watch()
     watch.start()
     nbclient.NotebookClient(book, resources=resources, timeout=None).execute()
     watch.ended.set()
-    seconds, shown = time.monotonic() - begun, sum(len(c.get("outputs", ())) for c in book.cells)
-    print(f"{name}: {seconds:.0f} s, {watch.peak / 2**30:.2f} GiB, {shown} outputs")
-    assert seconds < 120  # on 2 cores, with nothing else on them
+    shown = sum(len(cell.get("outputs", ())) for cell in book.cells)
+    print(f"{name}: {watch.peak / 2**30:.2f} GiB, {shown} outputs")
     more = MORE.search(book.cells[0].source)
     assert shown > 0 and 0.2 * 2**30 < watch.peak < (1e9 * float(more[1]) if more else LIMIT)
