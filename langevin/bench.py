@@ -27,6 +27,7 @@ from tqdm.auto import tqdm
 from langevin import limits, optimizers, runs, store, timed
 from langevin.variants import (
     ALL,
+    COMPILATION,
     FIRST,
     FIT,
     KERAS,
@@ -133,6 +134,15 @@ def seeds_together():
         yield Comparison(dataclasses.replace(alone, together=count), alone)
 
 
+def compilations():
+    """What a deep stack takes to compile over a shallow one, on both backends."""
+    shallow = dataclasses.replace(EPOCH, what=COMPILATION, model="dense-3", noise=ALL)
+    for backend in ("tensorflow", "jax"):
+        base = dataclasses.replace(shallow, backend=backend)
+        yield Comparison(base)
+        yield Comparison(dataclasses.replace(base, model="dense-40"), base)
+
+
 def small_groups(models, rounds):
     """The machine's limits, and the steps of some models."""
     machine = [limits.Limit(what) for what in (limits.PRODUCT, limits.SMALL, limits.COPY)]
@@ -151,6 +161,7 @@ def all_groups():
         Group("seeds together, dense-20", list(seeds_together()), 5),
         # The epochs last: what was measured before says where their time goes.
         Group("further run, dense-20", [Comparison(first, second, goal=1.05)], 5),
+        Group("compilation", list(compilations()), 3),
         *(Group(f"epoch, {m}", list(epochs(m)), 5) for m in ("dense-3", "dense-20")),
         Group("epoch, dense-40", list(epochs("dense-40")), 3),
     ]

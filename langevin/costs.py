@@ -6,7 +6,7 @@ import pandas as pd
 
 from langevin import limits, plots
 from langevin.store import root
-from langevin.variants import ALL, NONE, OURS, SOME
+from langevin.variants import ALL, COMPILATION, NONE, OURS, SOME
 
 NOISES = {"Layer Langevin, 30 %": (SOME, "s"), "Langevin, all layers": (ALL, "D")}
 QUIET = 1.5  # the load that this process makes by its own start; one more busy process makes 2
@@ -123,10 +123,11 @@ def readme():
     return "\n\n".join(filter(None, [
         caution(table),
         f"Measured by `make bench` on {seen(table)}; ratios are medians over rounds in which all "
-        "take turns, with the least and the greatest.",
+        "take turns, with the least and the greatest." + devices_text(table),
         f"{epoch_text(table)} {met_text(table)}",
         "<details><summary>Goals, where the time goes, and all that was measured</summary>",
-        goals(table), as_markdown(steps_of_models(table)), bounds_text(table), everything(table),
+        goals(table), as_markdown(steps_of_models(table)), bounds_text(table),
+        compilation_text(table), everything(table),
         "</details>",
     ]))  # fmt: skip
 
@@ -135,6 +136,22 @@ def met_text(table):
     """How many of the goals are met, in words."""
     held = table[table.goal.notna()]
     return f"Of this project's {len(held)} goals for ratios {(held.met == 'yes').sum()} are met."
+
+
+def devices_text(table):
+    """On which devices nothing was measured, as a sentence; "" for none."""
+    return " Nothing was measured on a GPU." if (table.device == "cpu").all() else ""
+
+
+def compilation_text(table):
+    """What a deep stack takes to compile, as a sentence."""
+    rows = table[(table.what == COMPILATION) & (table.baseline != "")].set_index("backend")
+    tf, jax = (rows.loc[name] for name in BACKENDS)
+    return (
+        f"To compile dense-40 takes {tf.seconds_median:.1f} s on TensorFlow, {tf.ratio:.1f} times "
+        f"as long as dense-3, and {jax.seconds_median:.1f} s on JAX, {jax.ratio:.1f} times: there "
+        "equal layers are one scan."
+    )
 
 
 def epoch_text(table):

@@ -19,6 +19,7 @@ import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
 from langevin import augmentation, models, noise, optimizers, placement
+from langevin.stack import Stack, shaped
 from langevin.store import root
 from langevin.training import MEASURED_AT_ONCE, measured_images
 
@@ -79,13 +80,14 @@ class Program:
         self.model = models.fresh(run, self.dataset)
         variables = self.model.trainable_variables
         self.paths = [v.path for v in variables]
-        self.shapes = [tuple(v.shape) for v in variables]
-        self.ends = list(itertools.accumulate(int(np.prod(shape)) for shape in self.shapes))
+        self.ends = list(itertools.accumulate(math.prod(v.shape) for v in variables))
         self.kernels = [i for i, path in enumerate(self.paths) if path.endswith("/kernel")]
 
         self.optimizer = optimizers.from_run(run, None, _Given)
         self.optimizer.build([keras.Variable(np.zeros(self.ends[-1], "float32"))])
         self.slots = [v for v in self.optimizer.variables if v is not self.optimizer.given]
+        # A remedy's layers may have losses of their own.
+        self.stack = Stack.of(self.model) if run.remedy is None else None
 
         devices = jax.devices()
         devices = devices[: math.gcd(size, len(devices))]
@@ -173,7 +175,7 @@ class Program:
         """Have `model` hold the present weights of one run after the other."""
         weights, others, _ = self.changing
         for i in range(self.size):
-            values = [*self._pieces(weights[i]), *(value[i] for value in others)]
+            values = [*shaped(self.model, weights[i]), *(value[i] for value in others)]
             variables = self.model.trainable_variables + self.model.non_trainable_variables
             for variable, value in zip(variables, values, strict=True):
                 variable.assign(value)
@@ -188,10 +190,15 @@ class Program:
         changing = state[0], list(state[1:count]), list(state[count:])
         self.changing = jax.device_put(changing, self.by_run)
 
-    def _pieces(self, weights):
-        """A run's weights in the shapes that the model knows."""
-        parts = jnp.split(weights, self.ends[:-1])
-        return [part.reshape(shape) for part, shape in zip(parts, self.shapes)]
+    def _parts(self, weights):
+        """A run's flat weights as `_call` takes them."""
+        return self.stack.parts(weights) if self.stack else shaped(self.model, weights)
+
+    def _call(self, parts, others, x, training):
+        """Logits, the new values of what is not trained, and the layers' own losses."""
+        if self.stack:
+            return self.stack(parts, x), others, []
+        return self.model.stateless_call(parts, others, x, training=training, return_losses=True)
 
     def _epoch(self, changing, fixed, train, orders, rates, sigmas, moves):
         seeds, masks = fixed
@@ -219,14 +226,12 @@ class Program:
         x, y = images[order], labels[order]
         x = pixels(x if moves is None else augmentation.apply(x, moves))
 
-        def loss(pieces):
-            logits, new, penalties = self.model.stateless_call(
-                pieces, others, x, training=True, return_losses=True
-            )
+        def loss(parts):
+            logits, new, penalties = self._call(parts, others, x, training=True)
             return losses(logits, y).mean() + sum(penalties), new
 
-        gradients, others = jax.grad(loss, has_aux=True)(self._pieces(weights))
-        flat = jnp.concatenate([gradient.ravel() for gradient in gradients])
+        gradients, others = jax.grad(loss, has_aux=True)(self._parts(weights))
+        flat = jnp.concatenate([gradient.ravel() for gradient in jax.tree.leaves(gradients)])
         known = {id(v): value for v, value in zip(self.slots, slots)}
         known |= {id(self.optimizer.given): given, id(self.optimizer._learning_rate): rate}
         values = [known[id(v)] for v in self.optimizer.variables]
@@ -239,13 +244,13 @@ class Program:
         return jax.vmap(self._measure_one, in_axes=(0, 0, None))(weights, others, sets)
 
     def _measure_one(self, weights, others, sets):
-        pieces = self._pieces(weights)
+        pieces, parts = shaped(self.model, weights), self._parts(weights)
         numbers = {"kernel_sd": jnp.stack([pieces[i].std() for i in self.kernels])}
         for name, (images, labels) in sets.items():
             sums = jnp.zeros(2)
             for first in range(0, len(images), MEASURED_AT_ONCE):
                 some = slice(first, first + MEASURED_AT_ONCE)
-                logits, _ = self.model.stateless_call(pieces, others, pixels(images[some]))
+                logits, *_ = self._call(parts, others, pixels(images[some]), training=False)
                 right = (logits.argmax(axis=1) == labels[some]).sum()
                 sums += jnp.stack([losses(logits, labels[some]).sum(), right])
             numbers[f"{name}loss"], numbers[f"{name}accuracy"] = sums / len(images)

@@ -30,7 +30,7 @@ import keras
 import numpy as np
 
 from langevin import limits, models, optimizers, training
-from langevin.variants import FIRST, FIT, KERAS, SECOND, tensors
+from langevin.variants import COMPILATION, FIRST, FIT, KERAS, SECOND, tensors
 
 # Subjects: called once they make one pass and return its seconds, an epoch's or a step's, a seed.
 # Their `facts` go into the table: what they need, in operations and bytes.
@@ -154,6 +154,41 @@ def _history(run, dataset):
     return training.fit([run], dataset)[0]
 
 
+class Compilation:
+    """A program made anew, network and optimizer included."""
+
+    facts = {}
+
+    def __init__(self, variant, setting):
+        self.program = setting.run(variant).program(), setting.data(variant), variant.together
+
+    def __call__(self):
+        begun = time.perf_counter()
+        with _without_cache():
+            training.backend().Program(*self.program)
+        return time.perf_counter() - begun
+
+
+@contextlib.contextmanager
+def _without_cache():
+    """JAX keeps what it compiled."""
+    if keras.backend.backend() != "jax":
+        yield
+        return
+    import jax
+    from jax.experimental.compilation_cache import compilation_cache
+
+    def keep(kept):
+        jax.config.update("jax_enable_compilation_cache", kept)
+        compilation_cache.reset_cache()  # it looks at the option once
+
+    keep(False)
+    try:
+        yield
+    finally:
+        keep(True)
+
+
 class Fit:
     """Compiled `model.fit`: an epoch with validation, or a step.
 
@@ -272,9 +307,9 @@ def subject_of(variant, setting, pool=None):
         return Elsewhere(variant, pool)
     if variant.loop == FIT:
         return Fit(variant, setting)
-    if variant.what in (FIRST, SECOND):
-        return FurtherRun(variant, setting)
-    return {"epoch": OurLoop, "step": OurStep}.get(variant.what, OurPart)(variant, setting)
+    kinds = {"epoch": OurLoop, "step": OurStep, COMPILATION: Compilation}
+    kinds |= dict.fromkeys((FIRST, SECOND), FurtherRun)
+    return kinds.get(variant.what, OurPart)(variant, setting)
 
 
 def subjects_of(variants, setting, pool=None, step=lambda: None):

@@ -19,6 +19,7 @@ NOISE = {
 KERAS, NONE, SOME, ALL = NOISE
 PARTS = ("update", "draw")
 FIRST, SECOND = "first epoch", "second epoch"
+COMPILATION = "compilation"
 LONG = ("resnet", "vgg", "densenet", "densenet121")
 CONVOLUTIONAL = ("conv-dense", *LONG)
 IMAGES, TEST_IMAGES, SIDE = 60_000, 10_000, 28  # MNIST's size, to which digits are brought
@@ -29,8 +30,9 @@ class Variant:
     """One thing that is timed.
 
     Args:
-        what: "epoch", with evaluation; "step"; a part of a step alone: "update", "draw"; or
-            "first epoch" and "second epoch" of a run whose program an earlier run compiled.
+        what: "epoch", with evaluation; "step"; a part of a step alone: "update", "draw"; "first
+            epoch" and "second epoch" of a run whose program an earlier run compiled; or
+            "compilation", of a program that nothing has compiled before.
         loop: `OURS` or `FIT`.
         optimizer: a run's name for it.
         noise: a key of `NOISE`.
@@ -56,6 +58,7 @@ class Variant:
         told = {
             f"{self.what} alone": self.what in PARTS,
             f"{self.what} of a further run": self.what in (FIRST, SECOND),
+            f"{self.what} of {self.model}": self.what == COMPILATION,
             f"{self.executions} steps an execution": self.executions > 1,
             f"{self.together} seeds together": self.together > 1,
         }

@@ -2,8 +2,10 @@
 
 import dataclasses
 
-from langevin import bench, datasets
-from langevin.variants import ALL, NONE, OURS, Setting, Variant
+import jax
+
+from langevin import bench, datasets, timed, training
+from langevin.variants import ALL, COMPILATION, NONE, OURS, Setting, Variant
 
 
 def test_a_group_takes_turns_across_backends(tmp_path):
@@ -14,3 +16,17 @@ def test_a_group_takes_turns_across_backends(tmp_path):
     table = bench.bench(groups, setting, tmp_path)
     assert table.ratio[0] > 0 and table.baseline_seconds_median[0] > 0
     assert table.memory[0] > 0 and table.memory_ratio[0] > 0
+
+
+def test_a_compilation_does_not_find_what_an_earlier_one_left(monkeypatch):
+    """JAX keeps programs on the disk: the cache must be off while one is compiled, and on after."""
+    setting = Setting(datasets.load("digits"), batch_size=128, steps=4)
+    variant = Variant(COMPILATION, OURS, "adam", ALL, model="dense-2", backend="jax")
+    subject, used = timed.subject_of(variant, setting), []
+    jax.monitoring.register_event_listener(lambda event, **_: used.append(event))
+    for _ in range(2):
+        assert subject() > 0
+    assert not [event for event in used if "cache_hits" in event]
+    for _ in range(2):
+        training.backend().Program(*subject.program)
+    assert [event for event in used if "cache_hits" in event]

@@ -25,7 +25,7 @@ def table():
             row = {"group": group.name, **bench.row_of(comparison, seconds, facts)}
             rows.append({**row, "where_the_time_goes": "told"})
     facts = {"dataset": "MNIST", "machine": "a machine", "versions": "keras 3", "load_before": 0.3}
-    return pd.DataFrame(rows).assign(**facts)
+    return pd.DataFrame(rows).assign(**facts, device="cpu")
 
 
 def test_a_row_a_model_with_its_ratios_and_its_shares_of_the_limits(table):
@@ -63,6 +63,10 @@ def test_the_readme_is_made_from_the_recorded_table(table, monkeypatch):
     assert "a machine" in text and "3.00 s on TensorFlow" in text
     assert "takes 4.00 s" in text and "8 seeds together" in text
     assert "10 billion operations a second" in text
+    assert "dense-40 takes 3.0 s on TensorFlow, 1.0 times" in text
+    assert "Nothing was measured on a GPU" in text
+    monkeypatch.setattr(costs, "recorded", lambda: table.assign(device="NVIDIA H100"))
+    assert "on a GPU" not in costs.readme()
 
 
 def test_a_busy_machine_is_owned_up_to(table, monkeypatch):
