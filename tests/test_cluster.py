@@ -6,27 +6,37 @@ import threading
 import time
 
 import pytest
+import soak
 
 from langevin import sweeps
-from langevin.runs import grid
+from langevin.runs import grid, key_of
 from langevin.store import Store
 from langevin.sweeps import sweep
 
 distributed = pytest.importorskip("distributed")
 PLANNED = grid([{
-    "dataset": "digits", "batch_size": 64, "depth": [2, 3], "epochs": 40, "sigma": 1e-3, "seeds": 2,
+    "dataset": "digits", "batch_size": 64, "depth": [2, 3], "epochs": 10, "sigma": 1e-3, "seeds": 2,
 }])  # fmt: skip
 
 
 def test_a_worker_that_is_killed_while_it_trains_is_made_up_for(tmp_path, monkeypatch):
     store = Store(tmp_path / "cluster")
+
+    def begun():
+        log = store.folder / "begun.log"
+        return log.read_text().split() if log.exists() else []
+
+    def under_way():
+        return {path.name for path in (store.folder / "locks").glob("*")} & set(begun())
+
     with distributed.LocalCluster(2, threads_per_worker=1, dashboard_address=None) as cluster:
         with distributed.Client(cluster) as client:
             pids = list(client.run(os.getpid).values())
+            client.register_worker_callbacks(soak.tell)  # notes what is begun
         assert len(set(pids)) == 2 and os.getpid() not in pids
 
         def kill():
-            while not list((store.folder / "locks").glob("*")):  # a run is under way
+            while len(under_way()) < 2:  # both train
                 time.sleep(0.01)
             os.kill(pids[0], signal.SIGKILL)
             killed.append(time.time())
@@ -44,6 +54,8 @@ def test_a_worker_that_is_killed_while_it_trains_is_made_up_for(tmp_path, monkey
     files = {path: path.stat().st_mtime for path in store.folder.glob("*.json")}
     assert killed and len(files) == len(PLANNED) and max(files.values()) > killed[0]
     assert not list((store.folder / "locks").iterdir())
+    assert set(begun()) == set(map(key_of, PLANNED))
+    assert len(begun()) == len(PLANNED) + 1  # again what the killed one trained, and nothing else
 
 
 class Late:
