@@ -99,13 +99,19 @@ def _arm(axes, arm, x, order, color, shift, label, marker, join):
         if len(started) >= BAND:
             sides = place + shift + np.array([-0.09, 0.09])
             bounds = analysis.median_interval(started)
-            axes.fill_between(sides, *bounds, color=color, label=BOX, alpha=0.3, lw=0, zorder=4)
+            _interval(axes, sides, *bounds, color, alpha=0.3, zorder=4)
     places = np.arange(len(order)) + shift
     if not join:
         axes.hlines(medians, places - 0.2, places + 0.2, color=color, alpha=0.7)
     # The markers are drawn above; here they only reach the legend.
     line = {"ls": "-" if join else "", "alpha": 0.7, "label": label}
     axes.plot(places, medians, color=color, markevery=[], **line, **look)
+
+
+def _interval(axes, x, low, high, color, **look):
+    """A box or a band in its arm's colour; in the legend, which names it once, in grey."""
+    axes.fill_between(x, low, high, color=color, lw=0, **look)
+    axes.fill_between([], [], color=GREY, lw=0, alpha=0.3, label=BOX)
 
 
 def _spread(count, width):
@@ -191,10 +197,8 @@ def _gain_at(axes, place, pairs, color):
     if len(gains):
         axes.hlines(100 * row.gain, place - 0.22, place + 0.22, color=color, lw=2.4)
     if row.n_both >= analysis.LEAST_PAIRS:
-        axes.fill_between(
-            [place - 0.22, place + 0.22], 100 * row.gain_low, 100 * row.gain_high,
-            color=color, label=BOX, alpha=0.2, lw=0,
-        )  # fmt: skip
+        sides = place - 0.22, place + 0.22
+        _interval(axes, sides, 100 * row.gain_low, 100 * row.gain_high, color, alpha=0.2)
     text = f"{row.started_0} → {row.started_1}\nof {row.n}"
     axes.text(place, STRIP[1], text, ha="center", va="center", fontsize=8,
               color=GREY if row.started_0 == row.started_1 else "black")  # fmt: skip
@@ -243,7 +247,7 @@ def bundle(axes, wide, color, label):
     axes.plot(wide.index, wide.median(axis=1), color=color, label=label)
     if wide.shape[1] >= BAND:
         bounds = np.array([analysis.median_interval(v.dropna()) for _, v in wide.iterrows()])
-        axes.fill_between(wide.index, *bounds.T, color=color, alpha=0.25, lw=0)
+        _interval(axes, wide.index, *bounds.T, color, alpha=0.25)
 
 
 def kernel_widths(frame, title, epochs):
