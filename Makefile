@@ -56,7 +56,8 @@ soak: .venv/.ready  ## kill sweeps at random for MINUTES=10, count what is lost;
 	.venv/bin/python tests/soak.py --minutes $(MINUTES)
 
 lab: .venv/.ready  ## open start-here in JupyterLab
-	.venv/bin/python -m jupyterlab --LabApp.default_url=/lab/tree/notebooks/start-here.ipynb $(ARGS)
+	.venv/bin/python -m jupyterlab --LabApp.default_url=/lab/tree/notebooks/start-here.ipynb \
+	  $(if $(filter 0,$(shell id -u)),--allow-root) $(ARGS)
 
 # Two workers on two cores: more threads in each would only wait for one another.
 test test-lowest test-browser test-arrivals: export OMP_NUM_THREADS = 1

@@ -5,20 +5,36 @@ import difflib
 import math
 import numbers
 
+import numpy as np
+
 
 def is_number(value):
-    """Whether a value is a real number, finite as a float; True and False are none."""
-    if not isinstance(value, numbers.Real) or isinstance(value, bool):
-        return False
+    """Whether a value is a real number, finite in float32; True and False are none."""
+    real = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    return real and math.isfinite(_in_float32(value))
+
+
+def is_positive(value):
+    """Whether a number is above 0 in float32, in which it will be used."""
+    return _in_float32(value) > 0
+
+
+def _in_float32(value):
     try:
-        return math.isfinite(value)
+        with np.errstate(over="ignore"):
+            return float(np.float32(value))
     except OverflowError:  # an integer beyond every float
-        return False
+        return math.inf
+
+
+def is_function(value):
+    """Whether a value can be called for another; a class is called for an object of its own."""
+    return callable(value) and not isinstance(value, type)
 
 
 def check_number(argument, value, positive=False, below=None, hint=""):
     """ValueError unless `value` is a finite number, >= 0 or, if `positive`, > 0, and < `below`."""
-    low = is_number(value) and (value > 0 if positive else value >= 0)
+    low = is_number(value) and (is_positive(value) if positive else value >= 0)
     if not low or (below is not None and value >= below):
         bound = ("> 0" if positive else ">= 0") + (f" and < {below}" if below is not None else "")
         raise ValueError(
@@ -54,6 +70,13 @@ def one_of(default, names):
 
 def number(default, expected, holds):
     return setting(default, (int, float), f"a number {expected}", holds)
+
+
+def positive_or_none():
+    def holds(value):
+        return value is None or is_positive(value)
+
+    return setting(None, (int, float, type(None)), "a number > 0 or null", holds)
 
 
 def count(default, optional=False):

@@ -21,7 +21,7 @@ import keras
 from keras import ops
 
 from langevin import noise, placement, remedies
-from langevin.checks import check_number, received
+from langevin.checks import check_number, is_function, received
 
 VARIANTS = ("paper", "keras")
 # What Keras takes unseen: numbers >= 0 and their bounds, numbers and, with their least
@@ -35,7 +35,7 @@ FLAGS = ("nesterov", "amsgrad", "centered", "use_ema")
 
 def _check(arguments):
     for name, value in arguments.items():
-        schedule = name == "learning_rate" and callable(value)
+        schedule = name == "learning_rate" and is_function(value)
         if (name in NUMBERS and not schedule) or (name in NUMBERS_OR_NONE and value is not None):
             positive = name == "loss_scale_factor"  # it divides
             check_number(name, value, positive, below=NUMBERS.get(name))
@@ -98,7 +98,7 @@ class Langevin:
         self._set_sigma(sigma)
 
     def _set_sigma(self, sigma):
-        if callable(sigma):  # Keras schedules are callables too
+        if is_function(sigma):  # Keras schedules are callables too
             self._sigma, self._draws = sigma, True
             return
         check_number("sigma", sigma, hint=", a Keras schedule or a callable")

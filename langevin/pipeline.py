@@ -11,7 +11,7 @@ from pathlib import Path
 
 import nbformat
 
-from langevin import datasets, executors, profiles, runs, sweeps
+from langevin import datasets, executors, profiles, runs, sweeps, variants
 from langevin.checks import check_known, is_number, received
 from langevin.remedies import learning, study
 from langevin.store import alone, root
@@ -87,8 +87,8 @@ def _parameters(profile, name, train):
     expected = papermill.inspect_notebook(path)
     for parameter, kind in profiles.BLOCKS.items():
         if parameter in given:
-            given[parameter] = profiles.available(profile, given[parameter])
             runs.grid(given[parameter], kind)
+            given[parameter] = profiles.available(profile, given[parameter])
     own = {"profile": profile, "train": train}
     given |= {parameter: value for parameter, value in own.items() if parameter in expected}
     check_known(given, sorted(expected), f"{profile}.yaml: {path.name}")
@@ -96,6 +96,10 @@ def _parameters(profile, name, train):
         default = ast.literal_eval(expected[parameter]["default"])
         _check_like(f"{profile}.yaml: {name}: `{parameter}`", value, default)
     planned = runs.grid(given.get("runs", []))
+    if "noise" in given and not planned:
+        raise ValueError(f"{profile}.yaml: {name}: `noise` needs `runs` that it is added to.")
+    for model in given.get("models", ()):
+        variants.size_of(model)
     for arm in given.get("noise", ()):  # of what is reported in the end
         check_known(arm, [field.name for field in dataclasses.fields(runs.Run)], "A noise")
         dataclasses.replace(planned[0], **arm)

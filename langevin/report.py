@@ -67,23 +67,54 @@ def headline(finals):
     return "\n".join([f"| {head} |", "| --- | --- | --- |", *rows])
 
 
+STARTS = {"glorot_uniform": "the paper's initialization, Glorot's,", "he_uniform": "He's"}
+ANSWERS = {
+    (True, False): "Partly: noise helps where the initialization fails, and only there.",
+    (True, True): "Yes: noise helps deep networks, from a good initialization too.",
+    (False, True): "Not as published: noise helps from He's initialization alone.",
+    (False, False): "No: noise helps from neither initialization.",
+}
+
+
 def answer(finals):
-    """What noise does to the deepest networks with Adam, from either start, in a sentence."""
-    deepest = finals[(finals.depth == finals.depth.max()) & (finals.optimizer == "adam")]
-    said = []
-    for start, name in (("glorot_uniform", "the paper's initialization"), ("he_uniform", "He's")):
-        plain, noisy = (
-            deepest[deepest.initializer == start].query(arm)
-            for arm in (analysis.PLAIN, analysis.LANGEVIN)
+    """At which depths noise helps Adam, from either start, and at which it costs, as Markdown."""
+    adam = finals[finals.optimizer == "adam"]
+    said, helped = [], []
+    for start, name in STARTS.items():
+        helps, costs = _by_depth(adam[adam.initializer == start])
+        told = [f"helps at {' and '.join(helps)}" if helps else "helps at no depth"]
+        told += [f"costs {', '.join(costs)}"] if costs else []
+        said.append(f"from {name} it {' and '.join(told)}")
+        helped.append(bool(helps))
+    depths = f"{finals.depth.min()} to {finals.depth.max()}"
+    return f"**{ANSWERS[tuple(helped)]}** With Adam, at {depths} layers, {'; '.join(said)}."
+
+
+def _by_depth(runs):
+    """Where noise trains more runs, or trains them further, and where less far, in words."""
+    helps, costs = [], []
+    for depth, here in runs.groupby("depth"):
+        plain, noisy = (here.query(arm) for arm in (analysis.PLAIN, analysis.LANGEVIN))
+        both = plain.merge(noisy, on="seed", suffixes=("_0", "_1"))
+        more = (both.started_1 & ~both.started_0).sum(), (both.started_0 & ~both.started_1).sum()
+        gains = _gains(plain, noisy)
+        low, high = (
+            analysis.median_interval(gains) if len(gains) >= analysis.LEAST_PAIRS else (0.0, 0.0)
         )
-        accuracies = (100 * arm[arm.started].val_accuracy.median() for arm in (plain, noisy))
-        without, with_ = (f"{v:.1f} %" if v == v else "none" for v in accuracies)
-        said.append(
-            f"from {name} {plain.started.sum()} of {len(plain)} runs end trained without noise and "
-            f"{noisy.started.sum()} of {len(noisy)} with it (median accuracy of those {without} "
-            f"and {with_})"
-        )
-    return f"Adam, {finals.depth.max()} layers, MNIST: {'; '.join(said)}."
+        if more[0] > more[1] and analysis.mcnemar(*more) < 0.05:
+            counts = f"{both.started_1.sum()} of {len(both)} runs end trained"
+            helps.append(f"{depth} layers ({counts}, without it {both.started_0.sum()})")
+        elif low > 100 * analysis.SMALLEST_GAIN:
+            helps.append(f"{depth} layers (by {gains.median():.1f} points of accuracy)")
+        if high < -100 * analysis.SMALLEST_GAIN:
+            costs.append(f"{-gains.median():.1f} points of accuracy at {depth} layers")
+    return helps, costs
+
+
+def _gains(baseline, treatment):
+    """Points of accuracy, seed by seed, where both end trained."""
+    arms = [arm[arm.started].set_index("seed").val_accuracy for arm in (treatment, baseline)]
+    return (100 * (arms[0] - arms[1])).dropna()
 
 
 def _outcome(arm):
@@ -108,7 +139,7 @@ CONDITIONS = {
 
 def why(finals):
     """What starts the deepest networks from the paper's initialization, as Markdown: which
-    noise does, which learning rate, and He's start.
+    noise does, which learning rate, and He's start; all over the seeds that every noise has.
 
     Args:
         finals: of `mechanism`.
@@ -127,9 +158,12 @@ def why(finals):
     for rate in sorted(set(plain.learning_rate) - {1e-3}, reverse=True):
         told[f"none, learning rate {rate:g}"] = plain[plain.learning_rate == rate]
     told["none, from He's start"] = he[he.condition == "no noise"]
+    noises = [set(told[words].seed) for words in names.values() if len(told[words])]
+    seeds = set.intersection(*noises) if noises else set()
+    told = {words: here[here.seed.isin(seeds)] for words, here in told.items()}
     rows = [f"| {words} | {_outcome(here)} |" for words, here in told.items() if len(here)]
-    seeds = f"seeds {finals.seed.min()} to {finals.seed.max()}"
-    head = f"| noise, Adam at depth {depth} from Glorot's start, {seeds} | runs that end trained |"
+    head = f"noise, Adam at depth {depth} from Glorot's start, {len(seeds)} seeds"
+    head = f"| {head} | runs that end trained |"
     return _because(told), "\n".join([head, "| --- | --- |", *rows])
 
 
@@ -146,16 +180,34 @@ def _because(arms):
         return "Not all of these arms were run: they do not say why."
     said = f"noise in the first 1 % of the steps alone starts {early[1]} runs, only after them "
     said += f"{late[1]}, all along {along[1]}, none {none[1]}"
-    he_said = f"from He's start {he[1]} train without noise"
-    if capped := [words for words in arms if "its P at most" in words]:
-        said += f"; {capped[0]} it starts {share(capped[0])[1]}"  # the tightest
+    if capped := [words for words in arms if "its P at most" in words and len(arms[words])]:
+        counts = [f"at most {words.split()[-1]} {share(words)[1]}" for words in capped]
+        said += f"; all along with P {', '.join(counts)}"
+    said += f"; none, from He's start, {he[1]}"
     if min(early[0], late[0]) >= along[0] > none[0] and he[0] >= along[0]:
         return (
             "Noise repairs a silent start, one from which too little of the signal arrives at the "
-            f"other end to learn from: {said}. And {he_said}. When the noise acts matters little, "
-            "and a better initialization does the same."
-        )
-    return f"These runs do not single out a reason: {said}. And {he_said}."
+            f"other end to learn from: {said}. {_afterwards(arms)}"
+        ).rstrip()
+    return f"These runs do not single out a reason: {said}. {_afterwards(arms)}".rstrip()
+
+
+def _afterwards(arms):
+    """What noise does once training has started, in a sentence; "" from too few pairs."""
+    along, early, he = (arms[words] for words in ("all along", CONDITIONS["first 1 %"],
+                                                  "none, from He's start"))  # fmt: skip
+    gains = _gains(along, early)
+    if len(gains) < analysis.LEAST_PAIRS:
+        return ""
+    low, high = analysis.median_interval(gains)
+    does = "costs accuracy" if low > 0 else "adds accuracy" if high < 0 else "is not decided on"
+    accuracies = (100 * arm[arm.started].val_accuracy.median() for arm in (along, early, he))
+    told = "{:.1f} % with noise all along, {:.1f} % with early noise alone, {:.1f} % from He's"
+    return (
+        f"Once training has started noise {does}: of the runs that end trained the median accuracy "
+        f"is {told.format(*accuracies)} start without noise; early noise alone over noise all "
+        f"along {gains.median():+.1f} points ({low:+.1f} to {high:+.1f}, {len(gains)} pairs)."
+    )
 
 
 def details_text(finals, chain, beside=None):
@@ -239,7 +291,7 @@ CLAIMS = {
 
 def in_short(rows):
     """The verdicts as a Markdown table, a row a setting, a column a claim, with the seeds behind
-    each; below it those with too few runs."""
+    each; above it what was not run at all, below it what has too few runs."""
     told = rows[rows.verdict != ""]
     ran = told[told.pairs > 0]
     claims = sorted(set(ran.claim))
@@ -249,11 +301,23 @@ def in_short(rows):
         verdicts = dict(zip(here.claim, map(_verdict, here.itertuples())))
         lines.append(" | ".join([setting, *(verdicts.get(claim, "") for claim in claims)]))
     table = "\n".join(f"| {line} |".replace(" initialization", "") for line in lines)
-    missing = told[told.pairs == 0].groupby("setting", sort=False).claim.agg(", ".join)
-    said = "; ".join(f"{setting} ({claims})" for setting, claims in missing.items())
-    return table + (f"\n\nToo few runs yet: {said}.".replace(" initialization", "") if said else "")
+    few = told[told.pairs == 0]
+    none = _named(few[few.seeds == "none"], "No run is recorded yet")
+    return "\n\n".join(
+        filter(None, [none, table, _named(few[few.seeds != "none"], "Too few runs")])
+    )
+
+
+def _named(rows, what):
+    claims = rows.groupby("setting", sort=False).claim.agg(", ".join)
+    said = "; ".join(f"{setting} ({names})" for setting, names in claims.items())
+    return f"{what}: {said}.".replace(" initialization", "") if said else ""
 
 
 def _verdict(row):
-    words = {analysis.HOLDS: "**holds**", analysis.DOES_NOT: "**does not hold**"}
-    return f"{words.get(row.verdict, row.verdict)} ({row.seeds})"
+    """In bold where all planned seeds are there; before, it is an interim look."""
+    words = {analysis.HOLDS: "holds", analysis.DOES_NOT: "does not hold"}
+    text, (there, _, planned) = words.get(row.verdict, row.verdict), row.seeds.partition(" of ")
+    if there != planned:
+        return f"so far: {text} ({row.seeds} seeds)"
+    return f"**{text}** ({there} seeds)" if row.verdict in words else f"{text} ({there} seeds)"

@@ -17,7 +17,17 @@ import keras
 import pandas as pd
 
 from langevin import datasets, models, optimizers, placement, remedies, schedules, training
-from langevin.checks import check_known, check_settings, count, number, one_of, received, setting
+from langevin.checks import (
+    check_known,
+    check_settings,
+    count,
+    is_positive,
+    number,
+    one_of,
+    positive_or_none,
+    received,
+    setting,
+)
 from langevin.store import digest
 
 # Raised by hand when the same settings come to mean another computation.
@@ -101,19 +111,15 @@ class Run:
     augment: bool = setting(False, bool, "true or false")
     optimizer: str = one_of("adam", tuple(optimizers.BY_NAME))
     variant: str = one_of("paper", optimizers.VARIANTS)
-    epsilon: float | None = setting(
-        None, (int, float, type(None)), "a number > 0 or null", lambda v: v is None or v > 0
-    )
-    learning_rate: float = number(1e-3, "> 0", lambda value: value > 0)
+    epsilon: float | None = positive_or_none()
+    learning_rate: float = number(1e-3, "> 0", is_positive)
     sigma: float = number(0.0, ">= 0", lambda value: value >= 0)
     langevin_layers: float | str | tuple | None = setting(
         None, (int, float, str, list, tuple, type(None)),
         "null, a fraction in (0, 1], a list of layer numbers or names, or 'shallowest 30 %'",
         _layers,
     )  # fmt: skip
-    noise_cap: float | None = setting(
-        None, (int, float, type(None)), "a number > 0 or null", lambda v: v is None or v > 0
-    )
+    noise_cap: float | None = positive_or_none()
     noise_start: float = number(0.0, "in [0, 1]", lambda value: 0 <= value <= 1)
     noise_stop: float = number(1.0, "in [0, 1]", lambda value: 0 <= value <= 1)
     noise_bias_correction: bool = setting(True, bool, "true or false")
@@ -164,9 +170,15 @@ class Run:
     def _set_size(self):
         """Blocks and filters of the models that have them, and the depth that follows."""
         blocks, filters = models.SIZES.get(self.model, (None, None))
+        for name in ("blocks", "filters") if not blocks else ():
+            if (value := getattr(self, name)) is not None:
+                raise ValueError(
+                    f"`{name}` must be left out but for {', '.join(models.SIZES)}. "
+                    f"Received: {value!r} with model {self.model!r}"
+                )
         if blocks:
             blocks, filters = tuple(self.blocks or blocks), self.filters or filters
-        self._set(blocks=blocks, filters=filters)
+            self._set(blocks=blocks, filters=filters)
         if depth := models.depth_of(self.model, blocks):
             if self.depth not in (depth, Run.depth):
                 raise ValueError(
@@ -248,7 +260,7 @@ def _axes(block, kind):
     """A block's settings and their values, `seeds` spelled out."""
     axes = dict(block)
     check_known(axes, [*(field.name for field in dataclasses.fields(kind)), "seeds"], "A run")
-    if empty := [name for name, values in axes.items() if values == []]:
+    if empty := [name for name, values in axes.items() if isinstance(values, list) and not values]:
         raise ValueError(f"`{empty[0]}` must be a value or a list of some. Received: []")
     if "seeds" in axes:
         seeds = axes.pop("seeds")

@@ -75,11 +75,15 @@ def _is_at(file, path):
     return False
 
 
-def set_aside(path, problem, meaning):
-    """Keep a file that is not what it should be under another name, and say so."""
+def set_aside(path, problem, meaning, content=None):
+    """Keep a file that is not what it should be under another name, and say so; with the `content`
+    that was found wanting, unless another process did so, or mended it, meanwhile."""
     names = (path.with_name(f"{path.name}.damaged{n or ''}") for n in itertools.count())
-    aside = next(name for name in names if not name.exists())
-    path.rename(aside)
+    with alone(path.with_name(f"{path.name}.lock")):
+        if content is not None and not (path.exists() and path.read_bytes() == content):
+            return
+        aside = next(name for name in names if not name.exists())
+        path.rename(aside)
     warnings.warn(f"{path} {problem}: kept as {aside.name}, {meaning}", stacklevel=3)
 
 
@@ -112,10 +116,15 @@ class Store:
         if path is None:
             return None
         try:
-            record = json.loads(path.read_text())
+            content = path.read_bytes()
+        except FileNotFoundError:  # another process set it aside
+            return self.load(key)
+        try:
+            record = json.loads(content)
             _check(record, key)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            set_aside(path, f"is no whole record ({error})", "the run counts as not trained")
+            problem = f"is no whole record ({error})"
+            set_aside(path, problem, "the run counts as not trained", content)
             return self.load(key)  # another folder may have it
         record.pop("hash", None)
         return record

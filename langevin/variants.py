@@ -80,11 +80,9 @@ class Setting:
     few: int = 3
 
     def run(self, variant):
-        name, _, depth = variant.model.rpartition("-")
-        size = {"model": name, "depth": int(depth)} if name else {"model": depth}
         return runs.Run(
-            **size, optimizer=variant.optimizer, epochs=1, batch_size=self.batch_size,
-            **NOISE[variant.noise],
+            **size_of(variant.model), **NOISE[variant.noise],
+            optimizer=variant.optimizer, epochs=1, batch_size=self.batch_size,
         )  # fmt: skip
 
     def data(self, variant):
@@ -110,6 +108,23 @@ class Setting:
             "validation_data": tuple(ops.concatenate(pair) for pair in zip(parts, test)),
             "validation_batch_size": training.MEASURED_AT_ONCE,
         }
+
+
+def size_of(model):
+    """A run's settings of a model's size, from its name in the table, such as "dense-20".
+
+    Raises:
+        ValueError: no such name, in words.
+    """
+    name, _, depth = model.rpartition("-")
+    try:
+        size = {"model": name, "depth": int(depth)} if name else {"model": depth}
+        runs.Run(**size)
+    except ValueError as error:
+        raise ValueError(
+            f"`models` must be names such as 'dense-20' or 'resnet'. Received: {model!r}"
+        ) from error
+    return size
 
 
 @functools.lru_cache

@@ -330,7 +330,8 @@ def assert_equal(one, other):
 
 
 # What settings may be, restated apart from the code.
-MOST = sys.float_info.max
+MOST = float(np.finfo("float32").max)
+LEAST = 2.0**-150  # what is no more is 0 in float32
 
 
 def number(value, low=-math.inf, high=math.inf):
@@ -339,7 +340,7 @@ def number(value, low=-math.inf, high=math.inf):
 
 
 def positive(value):
-    return number(value) and value > 0
+    return number(value) and value > LEAST
 
 
 def whole(value, low=1, high=math.inf):

@@ -39,6 +39,7 @@ def child(folder, seeds):
     """A sweep in a folder, which says where it is and notes what it begins."""
     from langevin import grid, sweep
 
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as the command line does
     tell()
     sweep(grid([{**BLOCK, "seeds": seeds}]), folder)
 
@@ -140,7 +141,7 @@ class Campaign:
             left -= word in line
             if left == 0:
                 break
-        time.sleep(dice.uniform(0, 0.3))
+        time.sleep(dice.uniform(0, 0.15 if phase == "writing" else 0.3))
         alive = process.poll() is None and left == 0
         with contextlib.suppress(ProcessLookupError):
             # Ctrl-C reaches all processes of a terminal, a kill the one that is meant.
@@ -155,8 +156,10 @@ class Campaign:
     def end(self, process):
         self.said, _ = process.communicate()
         self.limit.cancel()
-        again = set(self.begun()[self.since :]) & self.before
-        assert not again, f"finished, and trained again: {again}"
+        begun = set(self.begun()[self.since :])
+        assert not begun & self.before, f"finished, and trained again: {begun & self.before}"
+        assert self.before <= self.finished(), f"lost: {self.before - self.finished()}"
+        self.damaged -= begun  # from now on as good as any
         return process.returncode
 
     def begun(self):
@@ -181,13 +184,14 @@ class Campaign:
         return True
 
     def results(self):
-        """What every stored run found, without times and hashes, by key."""
+        """What is stored of every run, without its times and their hash, by key."""
         found = {}
         for path in self.folder.glob("*.json"):
             record = json.loads(path.read_text())
-            history = record.pop("history")
-            numbers = {k: v for k, v in history.items() if not k.endswith("seconds")}
-            found[path.stem] = json.dumps([record["run"], numbers])
+            del record["hash"]
+            for name in ("seconds", "compile_seconds"):
+                del record["history"][name]
+            found[path.stem] = json.dumps(record)
         return found
 
 
@@ -262,6 +266,10 @@ def main():
     finally:  # what was counted before a fault is told too
         counts["minutes"] = round((time.monotonic() - begun) / 60)
         told(counts)
+    kills = {phase: sum(counts[f"{name} while {phase}"] for name in SIGNALS) for phase in PHASES}
+    if minutes >= 10 and (sum(kills.values()) < 30 or min(kills.values()) < 5):
+        print("Too few kills to count: the machine is too busy, or MINUTES too few.")
+        return 1
     return int(counts["runs lost"] + counts["runs wrong"] > 0)
 
 

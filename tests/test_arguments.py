@@ -2,7 +2,6 @@
 
 import math
 import numbers
-import sys
 
 import keras
 import numpy as np
@@ -11,6 +10,8 @@ from helpers import (
     ADAPTIVE,
     ANYTHING,
     KERAS,
+    LEAST,
+    MOST,
     OPTIMIZERS,
     assert_equal,
     gradients_of,
@@ -136,13 +137,14 @@ def test_wrong_variant_and_epsilon(case):
             case(epsilon=0)
 
 
-MOST = sys.float_info.max
-
-
 def number(value, below=math.inf):
-    """Restated: a finite number >= 0."""
+    """Restated: a number >= 0, finite in float32."""
     real = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    return real and 0 <= value < below and (isinstance(value, np.floating) or value <= MOST)
+    return real and 0 <= value < below and value <= MOST
+
+
+def positive(value):
+    return number(value) and value > LEAST
 
 
 def optional(value):
@@ -156,15 +158,15 @@ def whole(value):
 TAKEN = {
     "learning_rate": lambda v: isinstance(v, float) and number(v),  # Keras takes no integers
     "sigma": number,
-    "noise_cap": lambda v: v is None or (number(v) and v > 0),
+    "noise_cap": lambda v: v is None or positive(v),
     "seed": lambda v: v is None or (isinstance(v, numbers.Integral) and number(v, 2**31)),
-    "epsilon": lambda v: v is None or (number(v) and v > 0),
+    "epsilon": lambda v: v is None or positive(v),
     "variant": lambda v: v in ("paper", "keras"),
     "weight_decay": optional,
     "clipnorm": optional,
     "clipvalue": optional,
     "global_clipnorm": optional,
-    "loss_scale_factor": lambda v: v is None or (number(v) and v > 0),
+    "loss_scale_factor": lambda v: v is None or positive(v),
     "gradient_accumulation_steps": lambda v: v is None or (whole(v) and v >= 2),
     "ema_overwrite_frequency": lambda v: v is None or (whole(v) and v >= 1),
     "ema_momentum": lambda v: number(v, 1),
@@ -197,12 +199,49 @@ def test_an_argument_of_the_others_is_taken_if_valid_and_else_named(optimizer, a
     assert_taken_or_named(optimizer, argument, value, taken, variant="keras")
 
 
-@pytest.mark.parametrize("argument", TAKEN)
+# Those that every optimizer has.
+COMMON = ["learning_rate", "sigma", "noise_cap", "seed", "variant", "weight_decay", "clipnorm",
+          "clipvalue", "global_clipnorm", "loss_scale_factor", "gradient_accumulation_steps",
+          "ema_overwrite_frequency", "ema_momentum", "use_ema"]  # fmt: skip
+CASES = [(LAdam, argument) for argument in TAKEN]
+CASES += [(o, a) for o in (LSGD, langevin.LRMSprop, langevin.LAdadelta) for a in COMMON]
+
+
+@pytest.mark.parametrize("optimizer, argument", CASES, ids=str)
 @settings(max_examples=200)
 @given(value=NEAR | ANYTHING)
-def test_an_argument_is_taken_if_valid_and_else_named_with_what_came(argument, value):
-    if not callable(value):  # it would stand for a schedule
-        assert_taken_or_named(LAdam, argument, value, TAKEN[argument](value))
+def test_an_argument_is_taken_if_valid_and_else_named_with_what_came(optimizer, argument, value):
+    assert_taken_or_named(optimizer, argument, value, TAKEN[argument](value))
+
+
+below_1 = st.floats(0, 1, exclude_max=True)
+at_least_0 = st.floats(0, MOST)
+above_0 = st.floats(1e-37, MOST)
+OF_TAKEN = {
+    "learning_rate": at_least_0, "sigma": at_least_0 | st.integers(0, 10**30), "noise_cap": above_0,
+    "seed": st.integers(0, 2**31 - 1), "epsilon": above_0, "variant": st.sampled_from(["paper"]),
+    "weight_decay": at_least_0, "clipnorm": at_least_0, "clipvalue": at_least_0,
+    "global_clipnorm": at_least_0, "loss_scale_factor": above_0,
+    "gradient_accumulation_steps": st.integers(2, 2**40), "beta_1": below_1, "beta_2": below_1,
+    "ema_overwrite_frequency": st.integers(1, 2**40), "ema_momentum": below_1,
+    "amsgrad": st.just(False), "use_ema": st.booleans(),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("argument", OF_TAKEN)
+@settings(max_examples=200)
+@given(data=st.data())
+def test_every_valid_argument_is_taken(argument, data):
+    for optimizer in (LAdam, *((LSGD, langevin.LRMSprop) if argument in COMMON else ())):
+        value = data.draw(OF_TAKEN[argument])
+        assert TAKEN[argument](value)
+        assert_taken_or_named(optimizer, argument, value, True)
+
+
+def test_a_class_is_no_schedule():
+    for argument in ("learning_rate", "sigma"):
+        with pytest.raises(ValueError, match=f"`{argument}` must be a finite number.*Received"):
+            LAdam(**{argument: dict})
 
 
 def test_an_argument_by_its_place_is_checked_too():

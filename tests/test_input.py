@@ -30,14 +30,17 @@ def placed(value):
     return value is None or (number(value, 0, 1) and value > 0) or shallowest(value)
 
 
+SIZED = {"resnet", "vgg", "densenet"}
+IMAGES = {"mnist", "cifar10", "cifar100", "digits"}
+INITIALIZERS = {"glorot_uniform", "he_normal", "lecun_normal", "orthogonal", "zeros"}
 VALID = {
-    "model": lambda v: v in {"dense", "conv-dense", "highway", "vgg", "densenet121"},
+    "model": lambda v: v in {"dense", "conv-dense", "highway", "densenet121"} | SIZED,
     "depth": whole,
     "blocks": or_none(
         lambda v: isinstance(v, (list, tuple)) and len(v) == 3 and all(whole(n) for n in v)
     ),
     "filters": or_none(whole),
-    "dataset": lambda v: isinstance(v, str) and (v == "digits" or v.endswith(".npz")),
+    "dataset": lambda v: isinstance(v, str) and (v in IMAGES or v.endswith(".npz")),
     "train_size": or_none(whole),
     "validation": lambda v: type(v) is bool,
     "augment": lambda v: type(v) is bool,
@@ -52,7 +55,7 @@ VALID = {
     "noise_stop": lambda v: number(v, 0, 1) and v > 0,
     "noise_bias_correction": lambda v: type(v) is bool,
     "schedule": lambda v: v in {"drop", "inverse", "constant"},
-    "initializer": lambda v: v in {"glorot_uniform", "he_normal", "orthogonal", "zeros"},
+    "initializer": lambda v: v in INITIALIZERS,
     "epochs": whole,
     "batch_size": whole,
     "seed": lambda v: whole(v, 0, 2**31 - 1),
@@ -83,6 +86,8 @@ def test_every_setting_has_its_restatement():
 @given(value=NEAR | ANYTHING)
 def test_a_setting_is_taken_if_valid_and_else_named_with_what_came(name, value):
     given_with = {"sigma": 1e-3, name: value}
+    if name in ("blocks", "filters"):
+        given_with["model"] = "vgg"
     if valid(name, value):
         run = Run(**given_with)
         assert Run(**json.loads(json.dumps(run.settings()))) == run
@@ -102,10 +107,45 @@ def test_settings_together_make_a_run_or_a_named_error(given_with):
         assert "`" in str(error) and "Received: " in str(error)
         start, stop = given_with.get("noise_start", 0), given_with.get("noise_stop", 1)
         sized = given_with.get("model") in ("vgg", "densenet121") and "depth" in given_with
+        sizes = {"blocks", "filters"} & given_with.keys()
+        sized |= bool(sizes) and given_with.get("model") not in [*SIZED]
         keys = {"noise_bias_correction", "remedy"} & given_with.keys()  # have words of their own
         assert not apart or start >= stop or sized or keys
     else:
         assert apart and Run(**run.settings()) == run
+
+
+number_of = st.floats(1e-37, MOST)
+OF_VALID = {
+    "model": st.sampled_from(["dense", "conv-dense", "highway", *sorted(SIZED)]),
+    "depth": st.integers(1, 10**4), "blocks": st.tuples(*[st.integers(1, 99)] * 3),
+    "filters": st.none() | st.integers(1, 999), "train_size": st.none() | st.integers(1, 10**6),
+    "dataset": st.sampled_from([*sorted(IMAGES), "mine.npz"]),
+    "validation": st.booleans(), "augment": st.booleans(), "probe": st.booleans(),
+    "optimizer": st.sampled_from(["sgd", "adam", "rmsprop", "adadelta"]),
+    "variant": st.sampled_from(["paper", "keras"]), "epsilon": st.none() | number_of,
+    "learning_rate": number_of, "sigma": st.floats(0, MOST), "noise_cap": st.none() | number_of,
+    "langevin_layers": st.floats(1e-3, 1) | st.lists(st.integers(-9, 9), min_size=1),
+    "noise_start": st.floats(0, 0.99), "noise_stop": st.floats(0.01, 1),
+    "noise_bias_correction": st.booleans(), "epochs": st.integers(1, 10**6),
+    "schedule": st.sampled_from(["drop", "inverse", "constant"]),
+    "initializer": st.sampled_from(sorted(INITIALIZERS)),
+    "batch_size": st.integers(1, 10**6), "seed": st.integers(0, 2**31 - 1),
+    "remedy": st.sampled_from([None, "dropout"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", VALID)
+@many
+@given(data=st.data())
+def test_every_valid_setting_is_taken(name, data):
+    value = data.draw(OF_VALID[name])
+    others = {"model": "resnet"} if name in ("blocks", "filters") else {}
+    run = Run(**{"sigma": 1e-3, **others, name: value})
+    expected = tuple(value) if isinstance(value, list) else value
+    if not (name == "filters" and value is None or name == "langevin_layers" and value == 1):
+        assert getattr(run, name) == expected
+    assert Run(**json.loads(json.dumps(run.settings()))) == run
 
 
 @many

@@ -1,14 +1,19 @@
 """`make figures`: every notebook from top to bottom, and what happens when one fails."""
 
+import functools
 import io
 import os
 import sys
 
 import nbformat
 import pandas as pd
+import papermill
 import pytest
+from helpers import ANYTHING
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from langevin import pipeline, profiles, runs, verify
+from langevin import __main__, pipeline, profiles, runs, verify
 from langevin.store import Store, root
 
 
@@ -89,13 +94,37 @@ def test_a_kernel_that_dies_is_named_with_its_last_words_and_the_next_make_goes_
 
     folder = project(DIE.format(str(tmp_path / "heard"))) / "build" / "smoke"
     monkeypatch.setattr("sys.stdout", Listener())
-    assert not pipeline.figures("smoke")
+    assert __main__.main(["figures", "--profile", "smoke"]) == 1
     said = sys.stdout.getvalue()
     assert "one failed: its kernel died" in said and "FAILED: one" in said
     assert said.split("kernel died")[1].count("so good") == 1
     assert [path.name for path in folder.iterdir()] == ["one.failed.ipynb"]
     project("assert number == 2")
     assert pipeline.figures("smoke")
+
+
+PARAMETERS = [
+    (notebook, parameter)
+    for notebook, given in profiles.parameters("smoke").items()
+    for parameter in given
+]
+
+
+inspected = functools.cache(papermill.inspect_notebook)
+
+
+@pytest.mark.parametrize("notebook, parameter", PARAMETERS, ids=str)
+@settings(max_examples=200)
+@given(value=ANYTHING | st.lists(st.dictionaries(st.sampled_from(["dataset", "sigma"]), ANYTHING)))
+def test_any_value_of_any_notebooks_parameter_is_taken_or_a_named_error(notebook, parameter, value):
+    given_with = {**profiles.parameters("smoke")[notebook], parameter: value}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(profiles, "parameters", lambda _: {notebook: given_with})
+        patch.setattr(papermill, "inspect_notebook", inspected)
+        try:
+            pipeline._parameters("smoke", notebook, True)
+        except (ValueError, OSError) as error:  # a path may come up
+            assert "Received" in str(error) or "has no" in str(error) or "needs" in str(error)
 
 
 def test_a_parameter_that_the_notebook_lacks_stops_before_anything_runs(project):

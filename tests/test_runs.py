@@ -24,7 +24,7 @@ SETTINGS = st.fixed_dictionaries(
     optional={
         "model": st.sampled_from(["dense", "conv-dense", "highway"]),
         "depth": st.integers(1, 80),
-        "blocks": st.sampled_from([None, [2, 2, 2]]),
+        "blocks": st.none(),
         "augment": st.booleans(),
         "optimizer": st.sampled_from(["sgd", "adam", "rmsprop", "adadelta"]),
         "variant": st.sampled_from(["paper", "keras"]),
@@ -73,7 +73,10 @@ def test_blocks_and_filters_are_those_of_the_models_that_have_them():
     ]:  # fmt: skip
         run = Run(model=name)
         assert (run.blocks, run.filters, run.depth) == (blocks, filters, depth)
-        assert Run(model=name, blocks=[6, 6, 6], filters=filters, depth=depth) == run
+        assert Run(model=name, blocks=blocks, filters=filters, depth=depth) == run
+    for name, given in [("densenet121", {"blocks": [6, 6, 6]}), ("dense", {"filters": 16})]:
+        with pytest.raises(ValueError, match="`(blocks|filters)` must be left out but for resnet"):
+            Run(model=name, **given)
     assert Run(model="vgg", blocks=[1, 2, 3]).depth == 2 * 6 + 2
     with pytest.raises(ValueError, match="`depth` must be 38.*resnet.*Received: 20"):
         Run(model="resnet", depth=20)
@@ -282,6 +285,18 @@ def test_two_processes_train_the_same_numbers_to_the_bit(trained, tmp_path):
     with executors.workers(2) as pool:
         again = sweep(planned, tmp_path, executor=pool)
     assert without_times(again).equals(without_times(frame))
+
+
+def test_numbers_do_not_depend_on_how_many_processes_or_threads_train(tmp_path, monkeypatch):
+    """With batch normalization either: its sums are rounded by the number of threads."""
+    small = {"model": "resnet", "blocks": (1, 1, 1), "filters": 2, "epochs": 1, "batch_size": 64}
+    planned = [Run(dataset="digits", **small, seed=seed) for seed in (0, 1)]
+    frames = []
+    for workers in ("1", "2"):
+        monkeypatch.setenv("LANGEVIN_WORKERS", workers)
+        frames.append(without_times(sweep(planned, tmp_path / workers)))
+    assert frames[0].equals(frames[1])
+    assert sweeps._depends_on_threads(planned[0]) and not sweeps._depends_on_threads(Run())
 
 
 def test_an_error_in_a_process_is_the_sweeps_error(trained, tmp_path):

@@ -12,6 +12,7 @@ import tempfile
 import threading
 import time
 import warnings
+from concurrent import futures
 
 import matplotlib.image
 import nbformat
@@ -111,6 +112,23 @@ def test_runs_of_an_older_schema_are_set_aside_and_trained_again(trained, copy, 
     assert not set(again.key) & set(frame.key)
     assert without_times(again.drop(columns="key")).equals(without_times(frame.drop(columns="key")))
     assert path.with_name(f"{path.name}.damaged").exists()
+
+
+def test_many_who_find_the_same_damaged_record_set_it_aside_once(copy):
+    """And none takes away the good one that another has written since."""
+    damaged, path = copy
+    content = path.read_bytes()
+    for number in range(20):
+        path.write_bytes(content[:-20])
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with futures.ThreadPoolExecutor(8) as pool:
+                found = list(pool.map(damaged.load, [path.stem] * 16))
+        assert found == [None] * 16 and not path.exists()
+        assert len(list(damaged.folder.glob("*.damaged*"))) == number + 1
+    path.write_bytes(content)
+    store.set_aside(path, "was cut", "as another read it", content[:-20])
+    assert damaged.load(path.stem)["key"] == path.stem
 
 
 def test_recorded_runs_are_whole():
@@ -214,10 +232,11 @@ def test_a_sweep_that_was_killed_goes_on_and_ends_as_if_it_never_was(tmp_path):
 
 
 def test_two_make_figures_at_once_train_no_run_twice_and_break_no_file(tmp_path):
+    """And a sweep beside them: of the two notebooks one waits for the other."""
     campaign = Campaign(tmp_path, 3)
-    both = [campaign.start(papermill=True) for _ in range(2)]
-    said = [process.communicate()[0] for process in both]
-    assert [process.returncode for process in both] == [0, 0], said
+    three = [campaign.start(papermill) for papermill in (True, True, False)]
+    said = [process.communicate()[0] for process in three]
+    assert [process.returncode for process in three] == [0, 0, 0], said
     assert sorted(campaign.begun()) == sorted(campaign.finished()) and len(campaign.begun()) == 6
     assert not list((campaign.folder / "locks").iterdir())
     [executed] = (campaign.project / "build" / "smoke").glob("*")  # no lock, no part, none failed

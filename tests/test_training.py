@@ -172,7 +172,9 @@ def test_a_run_goes_on_from_its_checkpoint_to_the_bit(run, tmp_path, monkeypatch
     with pytest.raises(KeyboardInterrupt):
         fit(run, checkpoint=path, progress=helpers.interrupt_at(3))
     fit(dataclasses.replace(run, seed=9))  # the program is used by another run meanwhile
-    assert fit(run, checkpoint=path) == whole
+    epochs = []
+    assert fit(run, checkpoint=path, progress=lambda *given: epochs.append(given)) == whole
+    assert len(epochs) == 1  # the last one alone was missing
 
 
 def test_a_diverging_run_stops_marked():

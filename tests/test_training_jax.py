@@ -117,7 +117,9 @@ def test_a_group_goes_on_from_its_checkpoint_to_the_bit(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         fit(GROUP, checkpoint=path, progress=helpers.interrupt_at(2))
     fit([dataclasses.replace(RUN, seed=9)])  # the program is used by another group meanwhile
-    assert fit(GROUP, checkpoint=path) == whole
+    epochs = []
+    assert fit(GROUP, checkpoint=path, progress=lambda *given: epochs.append(given)) == whole
+    assert len(epochs) == 1  # the last one alone was missing
 
 
 def test_measured_numbers_are_those_of_the_model():

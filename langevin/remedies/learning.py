@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from langevin import datasets, executors
-from langevin.checks import check_settings, count, number, one_of, setting
+from langevin.checks import check_settings, count, is_positive, number, one_of, setting
 from langevin.optimizers import LAdam
 from langevin.remedies.helmholtz import RULES, Helmholtz, gradients
 from langevin.runs import NAMED_DATA, by_column, data_facts, device, key_of, provenance, stored
@@ -52,7 +52,7 @@ class Learning:
     side: int = count(14)
     train_size: int | None = count(None, optional=True)
     samples: int = count(5)
-    learning_rate: float = number(1e-3, "> 0", lambda value: value > 0)
+    learning_rate: float = number(1e-3, "> 0", is_positive)
     batch_size: int = count(100)
     epochs: int = count(10)
     seed: int = setting(0, int, "a whole number in [0, 2**31)", lambda v: 0 <= v < 2**31)
