@@ -20,7 +20,8 @@ def test_holes_are_told_with_their_mending_and_fail():
 
 def test_data_out_of_reach_is_said_and_is_no_good_news():
     broken = [sys.executable, "-c", "raise ConnectionError('no network')"]
-    assert audit.audited(broken) == []
+    assert audit.audited(broken) == ([], "ConnectionError: no network")
     for none in ([], [{"name": "three", "skip_reason": "Dependency not found"}]):
-        text, holes = audit.told(none)
-        assert "NOT CHECKED" in text and "cannot be reached" in text and not holes
+        text, holes = audit.told(none, "no network")
+        assert "NOT CHECKED" in text and "could not be had. It said: no network" in text
+        assert not holes

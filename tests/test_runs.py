@@ -74,9 +74,9 @@ def test_blocks_and_filters_are_those_of_the_models_that_have_them():
         run = Run(model=name)
         assert (run.blocks, run.filters, run.depth) == (blocks, filters, depth)
         assert Run(model=name, blocks=blocks, filters=filters, depth=depth) == run
-    for name, given in [("densenet121", {"blocks": [6, 6, 6]}), ("dense", {"filters": 16})]:
+    for name, others in [("densenet121", {"blocks": [6, 6, 6]}), ("dense", {"filters": 16})]:
         with pytest.raises(ValueError, match="`(blocks|filters)` must be left out but for resnet"):
-            Run(model=name, **given)
+            Run(model=name, **others)
     assert Run(model="vgg", blocks=[1, 2, 3]).depth == 2 * 6 + 2
     with pytest.raises(ValueError, match="`depth` must be 38.*resnet.*Received: 20"):
         Run(model="resnet", depth=20)

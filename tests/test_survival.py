@@ -1,6 +1,7 @@
 """Nothing finished is lost, nothing half-done is taken for whole; more of it in `make soak`."""
 
 import contextlib
+import dataclasses
 import errno
 import json
 import random
@@ -200,7 +201,7 @@ def test_what_was_trained_and_could_not_be_kept_is_not_trained_again(
     assert without_times(again).equals(without_times(frame[frame.key == again.key[0]]))
 
 
-@pytest.mark.parametrize("harm", ["cut", "altered", "exchanged"])
+@pytest.mark.parametrize("harm", ["cut", "altered", "exchanged", "pickled"])
 def test_a_damaged_checkpoint_is_set_aside_and_training_begins_again(trained, tmp_path, harm):
     planned, _, _ = trained
     run, path = planned[0], tmp_path / "run.npz"
@@ -212,7 +213,10 @@ def test_a_damaged_checkpoint_is_set_aside_and_training_begins_again(trained, tm
     content[len(content) // 2] ^= 1
     altered = {"cut": content[:-100], "altered": content, "exchanged": path.read_bytes()}
     path = path.with_name("other.npz") if harm == "exchanged" else path
-    path.write_bytes(altered[harm])
+    if harm == "pickled":
+        np.savez(path, name=path.name, histories=np.array([{}]), state_0=np.array([{}]))
+    else:
+        path.write_bytes(altered[harm])
     with pytest.warns(UserWarning, match=f"{path.name} is no checkpoint.*begins again"):
         assert training._restore(program, [run], path) == []
     assert path.with_name(f"{path.name}.damaged").exists()
@@ -309,6 +313,25 @@ def test_a_lock_that_its_holder_removed_meanwhile_is_taken_anew(tmp_path):
     threads = [threading.Thread(target=work) for _ in range(4)]
     [thread.start() for thread in threads], [thread.join() for thread in threads]
     assert max(most) == 1 and len(most) == 200
+
+
+# what diverges
+
+
+def test_a_run_that_diverges_is_kept_marked_and_the_sweep_goes_on(trained, tmp_path, monkeypatch):
+    planned, _, frame = trained
+    wild = dataclasses.replace(planned[0], optimizer="sgd", learning_rate=1e30)
+    both = sweep([wild, planned[0]], tmp_path)
+    kept, calm = (both[both.key == runs.key_of(run)] for run in (wild, planned[0]))
+    assert list(kept.diverged) == [False] * (len(kept) - 1) + [True]
+    assert not np.isfinite(kept.loss.iloc[-1])
+    assert (
+        without_times(calm)
+        .reset_index(drop=True)
+        .equals(without_times(frame[frame.key == calm.key.iloc[0]]).reset_index(drop=True))
+    )
+    monkeypatch.setattr(training, "fit", None)  # nothing is trained again
+    assert sweep([wild, planned[0]], tmp_path).equals(both)
 
 
 # memory
