@@ -103,7 +103,9 @@ def _study(profile, notebook, by, claims):
     rows = report.by_setting(finals, by, claims, **given)
     planned = profiles.planned(profile, notebook)
     seeds = {name: _seeds(group, planned) for name, group in report.settings_of(finals, by)}
-    rows["seeds"] = rows.setting.map(seeds)
+    # C4 names the noisy layers after the setting.
+    rows["seeds"] = [next(s for name, s in seeds.items() if f"{setting}, ".startswith(f"{name}, "))
+                     for setting in rows.setting]  # fmt: skip
     setting = rows.setting if by[0] == "network" else f"{WHERE[notebook]}: " + rows.setting
     data = ", ".join(finals.dataset_label.unique())
     return rows.assign(figure=notebook, setting=setting, data=data)

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 import test_plots
 
-from langevin import analysis, runs, tables
+from langevin import analysis, report, runs, tables
 
 finals = test_plots.finals
 frame = test_plots.frame
@@ -34,6 +34,17 @@ def test_every_claim_has_its_row_in_every_setting(stored):
     assert set(rest.seeds) == {"none"}
     assert set(rest.verdict) == {analysis.NOT_DECIDED}
     assert rest.measured.str.fullmatch(r"too few of \d+ runs are there").all()
+
+
+def test_claim_4_has_a_row_a_placement_with_the_seeds_of_its_network(stored, monkeypatch):
+    own = stored.query("depth == 3 and initializer == 'glorot_uniform'")
+    networks = {"depth-mnist": stored, "resnet": own.assign(model="resnet", dataset="cifar10")}
+    monkeypatch.setattr(tables, "finals_of", lambda _, one: networks.get(one, pd.DataFrame()))
+    claims = tables.claims("paper")
+    rows = tables.verdicts(claims).query("figure == 'resnet'")
+    assert len(rows) == 2 * len(tables.ARMS)  # two optimizers
+    assert set(rows.seeds) == {"7 of 6"}  # of the fixture, and of the profile
+    assert report.in_short(claims).count("| so far: ") >= 2
 
 
 def test_digits_decide_nothing(stored, monkeypatch):
