@@ -12,7 +12,7 @@ from pathlib import Path
 import nbformat
 
 from langevin import datasets, executors, profiles, runs, sweeps, variants
-from langevin.checks import check_known, is_number, received
+from langevin.checks import check_known, is_number, is_positive, received
 from langevin.remedies import learning, study
 from langevin.store import alone, root
 
@@ -166,7 +166,7 @@ def _check_like(where, value, default):
     elif isinstance(default, (int, float)) and not isinstance(default, bool):
         whole = isinstance(default, int)
         fits = is_number(value) and isinstance(value, int if whole else (int, float))
-        if not fits or (default > 0) > (value > 0):
+        if not fits or (default > 0) > is_positive(value):
             kind = ("a whole number" if whole else "a number") + " > 0" * (default > 0)
             raise ValueError(f"{where} must be {kind}. {received(value, number=True)}")
     elif default is not None and not isinstance(value, type(default)):
