@@ -16,17 +16,15 @@ from langevin.runs import device
 from langevin.store import alone
 
 
-def chosen(given, threads=None):
-    """The executor to use, given or by the environment, as a context; in words; its processes.
-    With `threads` = 1 it is processes of one thread, be it a single one."""
+def chosen(given):
+    """The executor to use, given or by the environment, as a context; in words; its processes."""
     address = os.environ.get("LANGEVIN_CLUSTER")
     if given is not None:
         return contextlib.nullcontext(given), "as the executor says", 1
     if address:
         return cluster(address), f"the cluster at {address}", 1
     count = worker_count()
-    pool = workers(count) if threads == 1 else processes(count)
-    return pool, f"{count} process{'es' * (count > 1)}", count
+    return processes(count), f"{count} process{'es' * (count > 1)}", count
 
 
 def progress(total, unit):
@@ -54,7 +52,8 @@ def processes(count):
 def workers(count):
     """An executor of `count` processes of one thread each: on a CPU, where the small products of
     deep narrow networks gain little from more threads, they train most runs an hour.  A run's
-    numbers are the same to the bit; but with batch normalization among such processes alone."""
+    numbers are the same to the bit; with batch normalization, to the bit among such processes, and
+    to rounding with others, since its sums depend on the number of threads."""
     context = multiprocessing.get_context("spawn")
     pool = futures.ProcessPoolExecutor(count, mp_context=context, initializer=_one_thread)
     try:

@@ -13,7 +13,6 @@ import keras
 from langevin import executors, models, training
 from langevin.datasets import SIZES, tested_of
 from langevin.runs import (
-    FLAT_MODELS,
     data_facts,
     dataset_of,
     device,
@@ -65,8 +64,7 @@ def sweep(runs, store=None, executor=None, train=True):
     planned = dict(zip(keys, runs))
     found = {key: store.load(key) for key in planned}
     missing = {key: planned[key] for key, record in found.items() if record is None}
-    threads = 1 if any(map(_depends_on_threads, missing.values())) else None
-    given, where, count = executors.chosen(executor, threads)
+    given, where, count = executors.chosen(executor)
     print(_announcement(runs, missing.values(), where, count, train), flush=True)
     if missing and not train:
         print(_summary(missing.values()), flush=True)
@@ -87,21 +85,6 @@ def sweep(runs, store=None, executor=None, train=True):
     if not any(found.values()):
         raise ValueError("None of these runs is stored, and train=False: there is nothing to show.")
     return frame([found[key] for key in keys if found[key]])
-
-
-def _depends_on_threads(run):
-    """Whether a run's rounding depends on the number of threads: as sums over a batch do, which
-    batch normalization makes.  Such runs are trained in processes of one thread, here and there."""
-    program = run.program()
-    plain = program.remedy is None and program.model in FLAT_MODELS
-    return device() == "cpu" and not plain and _normalizes(program)
-
-
-@functools.lru_cache
-def _normalizes(program):
-    data = dataset_of(program)
-    model = models.build(program, data.x_train.shape[1:], data.classes)
-    return any(isinstance(layer, keras.layers.BatchNormalization) for layer in model.layers)
 
 
 class GroupTooLarge(MemoryError):

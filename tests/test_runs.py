@@ -287,18 +287,6 @@ def test_two_processes_train_the_same_numbers_to_the_bit(trained, tmp_path):
     assert without_times(again).equals(without_times(frame))
 
 
-def test_numbers_do_not_depend_on_how_many_processes_or_threads_train(tmp_path, monkeypatch):
-    """With batch normalization either: its sums are rounded by the number of threads."""
-    small = {"model": "resnet", "blocks": (1, 1, 1), "filters": 2, "epochs": 1, "batch_size": 64}
-    planned = [Run(dataset="digits", **small, seed=seed) for seed in (0, 1)]
-    frames = []
-    for workers in ("1", "2"):
-        monkeypatch.setenv("LANGEVIN_WORKERS", workers)
-        frames.append(without_times(sweep(planned, tmp_path / workers)))
-    assert frames[0].equals(frames[1])
-    assert sweeps._depends_on_threads(planned[0]) and not sweeps._depends_on_threads(Run())
-
-
 def test_an_error_in_a_process_is_the_sweeps_error(trained, tmp_path):
     planned, _, _ = trained
     unfit = dataclasses.replace(planned[0], batch_size=5000)
