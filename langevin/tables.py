@@ -100,12 +100,12 @@ def _study(profile, notebook, by, claims):
         data = ", ".join(finals.dataset_label.unique()) if len(finals) else "none yet"
         return rows.assign(setting=WHERE[notebook], reason=why, figure=notebook, data=data)
     finals["network"] = finals.model.map(plots.MODELS) + ", " + finals.dataset_label
-    rows = report.by_setting(finals, by, claims, **given)
     planned = profiles.planned(profile, notebook)
-    seeds = {name: _seeds(group, planned) for name, group in report.settings_of(finals, by)}
-    # C4 names the noisy layers after the setting.
-    rows["seeds"] = [next(s for name, s in seeds.items() if f"{setting}, ".startswith(f"{name}, "))
-                     for setting in rows.setting]  # fmt: skip
+    parts = [
+        report.by_setting(group, by, claims, **given).assign(seeds=_seeds(group, planned))
+        for _, group in report.settings_of(finals, by)
+    ]
+    rows = pd.concat(parts, ignore_index=True)
     setting = rows.setting if by[0] == "network" else f"{WHERE[notebook]}: " + rows.setting
     data = ", ".join(finals.dataset_label.unique())
     return rows.assign(figure=notebook, setting=setting, data=data)
