@@ -50,6 +50,14 @@ def _check(arguments):
             raise ValueError(f"`{name}` must be True or False. {received(value)}")
 
 
+def _check_called(name, value):
+    """ValueError unless a value at the present step, of a callable perhaps, is one number."""
+    if not hasattr(value, "shape"):
+        check_number(name, value, hint=", or give one when it is called")
+    elif tuple(value.shape) or "bool" in str(value.dtype):
+        raise ValueError(f"`{name}` must give one number when it is called. {received(value)}")
+
+
 class Langevin:
     """Mixin that makes any Keras optimizer a Langevin optimizer.
 
@@ -78,7 +86,8 @@ class Langevin:
     their noise made in float32.
 
     Raises:
-        ValueError: an argument out of its range; names that the model lacks, when it is built.
+        ValueError: an argument out of its range; when it is built, names that the model lacks, and
+            a callable that does not give a number.
     """
 
     def __init__(
@@ -145,6 +154,8 @@ class Langevin:
         self._paths = [getattr(v, "path", None) or v.name for v in variables]
         # A frozen model has no variables, which is no error for Keras.
         chosen = placement.choose(self._paths, self.langevin_layers) if variables else ()
+        for name in ("learning_rate", "sigma"):
+            _check_called(name, getattr(self, name))
         super().build(variables)
         ends = list(itertools.accumulate(math.prod(v.shape) for v in variables))
         self._offsets = tuple([0, *ends[:-1]])

@@ -128,6 +128,26 @@ def test_wrong_langevin_layers_at_the_first_build_and_at_every_later_one(case, l
             optimizer.build(variables_of(*[np.zeros(2)] * 3))
 
 
+@pytest.mark.parametrize("given", ["0.1", None, -0.1, math.nan, True, np.ones(2), np.array(True)])
+@pytest.mark.parametrize("argument", ["learning_rate", "sigma"])
+@all_optimizers
+def test_a_callable_that_gives_no_number_is_refused_before_the_first_step(case, argument, given):
+    optimizer = case(**{argument: lambda: given})
+    with pytest.raises(ValueError, match=f"`{argument}` must .* when it is called. Received: "):
+        optimizer.build(variables_of(np.zeros(2)))
+
+
+@pytest.mark.parametrize(
+    "make", [float, int, np.float32, np.array, keras.Variable, keras.ops.convert_to_tensor]
+)
+@pytest.mark.parametrize("argument", ["learning_rate", "sigma"])
+def test_a_callable_may_give_any_kind_of_number(argument, make):
+    value = make(1.0)
+    optimizer = LAdam(**{argument: lambda: value})
+    path_of(optimizer, gradients_of(3, 2))
+    assert float(getattr(optimizer, argument)) == 1
+
+
 @pytest.mark.parametrize("case", [case for case in OPTIMIZERS if case.variant], ids=str)
 def test_wrong_variant_and_epsilon(case):
     with pytest.raises(ValueError, match=r"`variant` must be one of .*paper.*keras.*Received: 'x'"):

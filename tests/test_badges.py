@@ -42,6 +42,14 @@ def test_a_notebook_is_stamped(path):
     assert code[0].id == "colab-cell" and notebook.metadata.accelerator == "GPU"
 
 
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_headings_make_a_table_of_contents(path):
+    cells = [cell for cell in nbformat.read(path, 4).cells if cell.cell_type == "markdown"]
+    levels = [len(m) for cell in cells for m in re.findall(r"^(#+) \S", cell.source, re.M)]
+    assert levels[0] == 1 and levels.count(1) == 1 and levels.count(2) >= 2
+    assert all(after <= before + 1 for before, after in zip(levels, levels[1:]))
+
+
 def test_a_new_address_is_stamped_everywhere_and_stamping_again_changes_nothing(project):
     old = badges.repository()
     badges.stamp("ann-b/some.name")

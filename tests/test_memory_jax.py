@@ -1,6 +1,9 @@
 """Memory that runs out in a group: its comparison begins again with a smaller one, said once."""
 
+import contextlib
 import dataclasses
+import pickle
+from concurrent import futures
 
 import pytest
 
@@ -35,10 +38,28 @@ def _forget():
     training._group_size.cache_clear()
 
 
-def test_a_comparison_begins_again_with_a_smaller_group_said_once(tmp_path, small_memory, capsys):
+class Process(futures.ThreadPoolExecutor):
+    """Another process as far as a job can tell: it, its result and its error come pickled."""
+
+    def submit(self, work, *given):
+        return super().submit(self.work, pickle.dumps((work, given)))
+
+    def work(self, job):
+        work, given = pickle.loads(job)
+        try:
+            return pickle.loads(pickle.dumps(work(*given)))
+        except Exception as error:
+            raise pickle.loads(pickle.dumps(error)) from None
+
+
+@pytest.mark.parametrize("kind", [contextlib.nullcontext, Process])
+def test_a_comparison_begins_again_with_a_smaller_group_said_once(
+    kind, tmp_path, small_memory, capsys
+):
     planned = grid([{**BLOCK, "sigma": [0.0, 1e-3], "seeds": 2}])
     large = [runs.key_of(run) for run in planned]
-    frame = sweep(planned, tmp_path)
+    with kind(1) as pool:
+        frame = sweep(planned, tmp_path, pool if kind is Process else None)
     said = capsys.readouterr().out
     assert [said.count(f"begins again in groups of {size}.") for size in (4, 2, 1)] == [1, 1, 0]
     assert set(frame.group_size) == {2} and frame.key.nunique() == 4

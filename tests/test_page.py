@@ -8,8 +8,10 @@ import re
 import nbformat
 import pandas as pd
 import pytest
+import yaml
 
 from langevin import badges, page, report
+from langevin.store import root
 
 
 @pytest.fixture
@@ -98,3 +100,18 @@ def test_a_link_to_what_is_no_page_leads_to_the_repository():
 
 def test_headings_can_be_linked_to():
     assert 'id="data-without-a-network"' in page.markdown("## Data without a network")
+
+
+def test_the_workflow_publishes_what_make_page_makes():
+    flow = yaml.safe_load((root() / ".github" / "workflows" / "page.yml").read_text())
+    [job] = flow["jobs"].values()
+    commands = [step["run"] for step in job["steps"] if "run" in step]
+    assert commands == ["make figures PROFILE=paper", "make page"]
+    targets = re.findall(r"^([\w-]+)(?=.*:)", (root() / "Makefile").read_text(), re.M)
+    assert {"figures", "page"} <= set(targets)
+    used = [step.get("uses", "").partition("@")[0] for step in job["steps"]]
+    upload = used.index("actions/upload-pages-artifact")
+    assert used.index("actions/deploy-pages") > upload
+    # That `make page` writes there tests/arrivals sees.
+    assert job["steps"][upload]["with"]["path"] == "build/page"
+    assert flow["permissions"] == {"contents": "read", "pages": "write", "id-token": "write"}

@@ -2,7 +2,9 @@
 
 import shutil
 
-from langevin import datasets, profiles, readme, runs, sweeps
+import pytest
+
+from langevin import costs, datasets, profiles, readme, runs, sweeps
 from langevin.store import root
 
 
@@ -53,7 +55,11 @@ def test_the_time_is_estimated_without_the_data(monkeypatch):
     assert sweeps.estimate(planned, 2) == known / 2
 
 
-def test_the_citation_is_the_one_of_the_citation_file():
+def test_the_citation_names_the_paper():
     said = readme.citation()
     assert "{Bras, Pierre}" in said and "{arXiv preprint arXiv:2212.14718}" in said
-    assert said in (root() / "README.md").read_text(), "make readme"
+
+
+@pytest.mark.parametrize("made", [costs.readme, readme.soak, readme.citation])
+def test_what_the_readme_says_is_what_was_recorded_last(made):
+    assert made() in (root() / "README.md").read_text(), "make readme"

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import errno
 import json
+import multiprocessing
 import random
 import resource
 import shutil
@@ -233,6 +234,23 @@ def test_a_sweep_that_was_killed_goes_on_and_ends_as_if_it_never_was(tmp_path):
     assert campaign.killed("writing", "SIGINT", dice)
     assert campaign.completed(), campaign.said
     assert campaign.results() == calm.results() and len(calm.results()) == 4
+
+
+def test_a_worker_that_is_killed_ends_the_sweep_which_then_goes_on(trained, tmp_path):
+    planned, _, frame = trained
+
+    def kill():
+        while not list((tmp_path / "locks").glob("*")):
+            time.sleep(0.01)
+        multiprocessing.active_children()[0].kill()
+
+    threading.Thread(target=kill, daemon=True).start()
+    with pytest.raises(ChildProcessError, match="What is finished is kept: the same command"):
+        with executors.workers(1) as pool:
+            sweep(planned, tmp_path, executor=pool)
+    assert not list(tmp_path.glob("*.json"))
+    assert without_times(sweep(planned, tmp_path)).equals(without_times(frame))
+    assert not list((tmp_path / "locks").iterdir())
 
 
 def test_two_make_figures_at_once_train_no_run_twice_and_break_no_file(tmp_path):

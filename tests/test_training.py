@@ -164,13 +164,16 @@ def test_one_trace_serves_runs_that_differ_in_data():
     assert program._measure.experimental_get_tracing_count() == 1
 
 
-@pytest.mark.parametrize("run", [RUN, RESNET], ids=lambda run: run.model)
+LONG = dataclasses.replace(RESNET, epochs=40, train_size=256)
+
+
+@pytest.mark.parametrize("run", [RUN, LONG], ids=lambda run: run.model)
 def test_a_run_goes_on_from_its_checkpoint_to_the_bit(run, tmp_path, monkeypatch):
     whole = fit(run)
     monkeypatch.setattr(training, "CHECKPOINT_SECONDS", 0.0)
     path = tmp_path / "deep" / "run.npz"
     with pytest.raises(KeyboardInterrupt):
-        fit(run, checkpoint=path, progress=helpers.interrupt_at(3))
+        fit(run, checkpoint=path, progress=helpers.interrupt_at(run.epochs))
     fit(dataclasses.replace(run, seed=9))  # the program is used by another run meanwhile
     epochs = []
     assert fit(run, checkpoint=path, progress=lambda *given: epochs.append(given)) == whole

@@ -21,6 +21,11 @@ INK = """images => Promise.all(images.map(async image => {
   return pixels.filter(pixel => pixel != pixels[0]).length;
 }))"""
 
+# On this machine alone, by a token, with start-here open.
+ADDRESS = (
+    r"http://(?:localhost|127\.0\.0\.1):\d+/lab/tree/notebooks/start-here\.ipynb\?token=\w{48}"
+)
+
 # Something was run and nothing is to come: after an error the cells below it stay without a number.
 FINISHED = """() => {
   const prompts = [...document.querySelectorAll(".jp-CodeCell .jp-InputPrompt")];
@@ -31,7 +36,7 @@ FINISHED = """() => {
 
 @pytest.fixture(scope="module")
 def lab(checkout, environment, tmp_path_factory):
-    """The address of a running JupyterLab that serves the copy, its token included."""
+    """The address that `make lab` opens in the copy, its token included."""
     state = tmp_path_factory.mktemp("lab")
     # JupyterLab takes cells that are out of sight out of the page; all are to be looked at.
     settings = state / "settings" / "@jupyterlab" / "notebook-extension"
@@ -41,7 +46,9 @@ def lab(checkout, environment, tmp_path_factory):
     places = {f"JUPYTER_{name}": str(state / folder) for name, folder in places.items()}
     places["JUPYTERLAB_SETTINGS_DIR"] = str(state / "settings")
     places["JUPYTERLAB_WORKSPACES_DIR"] = str(state / "workspaces")
-    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--port=0"]
+    (checkout / ".venv").symlink_to(sys.prefix)
+    # The environment is this one, whatever Make finds on its age.
+    command = ["make", "-o", ".venv/.ready", "lab", "ARGS=--no-browser --port=0"]
     server = subprocess.Popen(
         command, cwd=checkout, env=environment | places, text=True,
         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
@@ -49,7 +56,7 @@ def lab(checkout, environment, tmp_path_factory):
     said = []
     for line in server.stderr:
         said.append(line)
-        if address := re.search(r"http://(?:localhost|127\.0\.0\.1):\d+/lab\?token=\w+", line):
+        if address := re.search(ADDRESS, line):
             break
     else:
         pytest.fail("".join(said))
@@ -71,7 +78,7 @@ def page(chromium):
 
 def run_all(page, lab, checkout, path):
     """Open a notebook and run all cells; AssertionError if one fails or a figure shows nothing."""
-    page.goto(lab.replace("/lab?", f"/lab/tree/{path}?reset&"))
+    page.goto(lab.replace("/notebooks/start-here.ipynb?", f"/{path}?reset&"))
     page.get_by_text("(ipykernel) | Idle").wait_for()  # before, running does nothing at all
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
@@ -96,11 +103,28 @@ def errors_of(page, path):
 def test_start_here_runs_and_its_knobs_redraw(lab, page, checkout):
     assert len(run_all(page, lab, checkout, "notebooks/start-here.ipynb")) == 2
     picture = page.locator("img.widget-image")
-    before = picture.get_attribute("src")
-    page.locator(".widget-dropdown select").select_option("LAdam")
-    page.wait_for_function(
-        "old => ![...document.images].some(image => image.src == old)", arg=before
-    )
+    knobs = page.locator(".widget-slider", has_text=re.compile("start|sigma|temperature"))
+    assert knobs.count() == 3
+
+    def turn(name, value):
+        readout = page.locator(".widget-slider", has_text=name).locator(".widget-readout")
+        readout.fill(value)
+        readout.press("Enter")
+
+    turns = {
+        "optimizer": lambda: page.locator(".widget-dropdown select").select_option("LAdam"),
+        "sigma": lambda: turn("sigma", "0.3"),
+        "temperature": lambda: turn("temperature", "0.5"),
+        "start": lambda: turn("start", "1.2"),
+    }
+    for act in turns.values():
+        before = picture.get_attribute("src")
+        act()
+        page.wait_for_function(
+            "old => ![...document.images].some(image => image.src == old)", arg=before
+        )
+    # T = sigma^2 / 2: one knob has moved the other.
+    assert page.locator(".widget-slider", has_text="sigma").inner_text().split()[-1] == "1.00"
     assert not errors_of(page, checkout / "notebooks" / "start-here.ipynb")
 
 
