@@ -54,19 +54,19 @@ def figures(profile=None, only=None, fresh=False):
     plan, without_data = {}, []
     for name in names:
         try:
-            plan[name] = _parameters(profile, name, train)
+            plan[name] = checked_parameters(profile, name, train)
         except datasets.DataUnavailable as error:
             print(f"{name}: left out, for its data. {error}", flush=True)
             without_data.append(name)
     if fresh:
-        planned = (run for name in plan for run in _planned(profile, name, plan[name])[0])
+        planned = (run for name in plan for run in planned_in(profile, name, plan[name])[0])
         profiles.start_afresh(profile, [runs.key_of(run) for run in planned])
     os.environ["LANGEVIN_TERMINAL"] = "1"
     if runs.device() == "cpu":
         os.environ.setdefault("LANGEVIN_WORKERS", str(os.cpu_count()))
     begun = time.time()
     if train:
-        _train(profile, plan)
+        train_plan(profile, plan)
     else:
         datasets.stay_offline()
         plan = _recorded(profile, plan)
@@ -78,7 +78,7 @@ def figures(profile=None, only=None, fresh=False):
     return not failed
 
 
-def _parameters(profile, name, train):
+def checked_parameters(profile, name, train):
     """The notebook's parameters in this profile; names, types, data and runs are checked here."""
     import papermill
 
@@ -108,7 +108,7 @@ def _parameters(profile, name, train):
     return given
 
 
-def _planned(profile, name, parameters):
+def planned_in(profile, name, parameters):
     """All runs and learnings of a notebook, those that follow from others too, and their store."""
     store, planned = profiles.store(profile, name), runs.grid(parameters.get("runs", []))
     planned += study.reported(parameters, planned, store)
@@ -121,7 +121,7 @@ def _recorded(profile, plan):
     for name, parameters in plan.items():
         tried = runs.grid(parameters.get("runs", []))
         following = study.expected(parameters, tried)
-        planned, store = _planned(profile, name, parameters)
+        planned, store = planned_in(profile, name, parameters)
         # What was only tried is no result.
         shown = list(dict.fromkeys(planned).keys() - set(tried)) if following else planned
         if (planned or following) and not any(store.load(runs.key_of(run)) for run in shown):
@@ -136,7 +136,7 @@ def _recorded(profile, plan):
     return drawn
 
 
-def _train(profile, plan):
+def train_plan(profile, plan):
     """Train all notebooks' runs as one sweep where they share a store: no process waits for a
     notebook to be drawn, and a program that several notebooks need is compiled once."""
     studies = {}
@@ -270,7 +270,7 @@ def _compilation(profile, plan, begun):
     """How much of the time of what was trained since then went into compilation, in words."""
     trained = {}
     for name, parameters in plan.items():
-        planned, store = _planned(profile, name, parameters)
+        planned, store = planned_in(profile, name, parameters)
         for key in map(runs.key_of, planned):
             if (path := store.find(key)) and path.stat().st_mtime >= begun:
                 trained[key] = store.load(key)["history"]

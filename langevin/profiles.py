@@ -65,8 +65,12 @@ def store(profile, notebook):
         return Store(root() / ".runs")
     if os.environ.get("LANGEVIN_FRESH"):
         return Store(root() / ".runs" / "fresh")
-    recorded = root() / "figures" / "paper" / "runs"
-    return Store(recorded / notebook, also=[recorded])
+    return Store(recorded() / notebook, also=[recorded()])
+
+
+def recorded():
+    """The folder of the recorded runs, a folder in it for each notebook."""
+    return root() / "figures" / "paper" / "runs"
 
 
 def start_afresh(profile, keys):
@@ -86,8 +90,7 @@ def start_afresh(profile, keys):
 
 def compare_with_recorded():
     """A sentence: how far fresh runs are from the recorded ones of the same key."""
-    recorded = root() / "figures" / "paper" / "runs"
-    fresh, old = Store(root() / ".runs" / "fresh"), Store(recorded, also=[recorded])
+    fresh, old = Store(root() / ".runs" / "fresh"), Store(recorded(), also=[recorded()])
     keys = [path.stem for path in sorted(fresh.folder.glob("*.json"))]
     pairs = [pair for key in keys if all(pair := [store.load(key) for store in (fresh, old)])]
     apart = []

@@ -93,28 +93,17 @@ def answer(finals):
 def _by_depth(runs):
     """Where noise trains more runs, or trains them further, and where less far, in words."""
     helps, costs = [], []
-    for depth, here in runs.groupby("depth"):
-        plain, noisy = (here.query(arm) for arm in (analysis.PLAIN, analysis.LANGEVIN))
-        both = plain.merge(noisy, on="seed", suffixes=("_0", "_1"))
-        more = (both.started_1 & ~both.started_0).sum(), (both.started_0 & ~both.started_1).sum()
-        gains = _gains(plain, noisy)
-        low, high = (
-            analysis.median_interval(gains) if len(gains) >= analysis.LEAST_PAIRS else (0.0, 0.0)
-        )
-        if more[0] > more[1] and analysis.mcnemar(*more) < 0.05:
-            counts = f"{both.started_1.sum()} of {len(both)} runs end trained"
-            helps.append(f"{depth} layers ({counts}, without it {both.started_0.sum()})")
-        elif low > 100 * analysis.SMALLEST_GAIN:
-            helps.append(f"{depth} layers (by {gains.median():.1f} points of accuracy)")
-        if high < -100 * analysis.SMALLEST_GAIN:
-            costs.append(f"{-gains.median():.1f} points of accuracy at {depth} layers")
+    pairs = analysis.pair(runs, analysis.PLAIN, analysis.LANGEVIN)
+    for row in analysis.compare(pairs, "depth").itertuples():
+        enough = row.n_both >= analysis.LEAST_PAIRS
+        if row.started_gain > 0 and row.started_p < analysis.ALPHA:
+            counts = f"{row.started_1} of {row.n} runs end trained"
+            helps.append(f"{row.depth} layers ({counts}, without it {row.started_0})")
+        elif enough and row.gain_low > analysis.SMALLEST_GAIN:
+            helps.append(f"{row.depth} layers (by {100 * row.gain:.1f} points of accuracy)")
+        if enough and row.gain_high < -analysis.SMALLEST_GAIN:
+            costs.append(f"{-100 * row.gain:.1f} points of accuracy at {row.depth} layers")
     return helps, costs
-
-
-def _gains(baseline, treatment):
-    """Points of accuracy, seed by seed, where both end trained."""
-    arms = [arm[arm.started].set_index("seed").val_accuracy for arm in (treatment, baseline)]
-    return (100 * (arms[0] - arms[1])).dropna()
 
 
 def _outcome(arm):
@@ -196,17 +185,20 @@ def _afterwards(arms):
     """What noise does once training has started, in a sentence; "" from too few pairs."""
     along, early, he = (arms[words] for words in ("all along", CONDITIONS["first 1 %"],
                                                   "none, from He's start"))  # fmt: skip
-    gains = _gains(along, early)
-    if len(gains) < analysis.LEAST_PAIRS:
+    both, contrast = pd.concat([along, early]), (*analysis.NOISE, "condition")
+    is_early = both.condition == "first 1 %"
+    pairs = analysis.pair(both, ~is_early, is_early, contrast)
+    row = next(analysis.compare(pairs).itertuples())
+    if row.n_both < analysis.LEAST_PAIRS:
         return ""
-    low, high = analysis.median_interval(gains)
+    low, gain, high = (100 * value for value in (row.gain_low, row.gain, row.gain_high))
     does = "costs accuracy" if low > 0 else "adds accuracy" if high < 0 else "is not decided on"
     accuracies = (100 * arm[arm.started].val_accuracy.median() for arm in (along, early, he))
     told = "{:.1f} % with noise all along, {:.1f} % with early noise alone, {:.1f} % from He's"
     return (
         f"Once training has started noise {does}: of the runs that end trained the median accuracy "
         f"is {told.format(*accuracies)} start without noise; early noise alone over noise all "
-        f"along {gains.median():+.1f} points ({low:+.1f} to {high:+.1f}, {len(gains)} pairs)."
+        f"along {gain:+.1f} points ({low:+.1f} to {high:+.1f}, {row.n_both} pairs)."
     )
 
 

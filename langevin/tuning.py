@@ -42,7 +42,7 @@ def tune():
 
 def _scores(blocks, setting):
     """Mean validation accuracy and loss for each value of a setting, the best first."""
-    store = Store(root() / "figures" / "paper" / "runs" / "tune")
+    store = Store(profiles.recorded() / "tune")
     finals = analysis.final(sweep(grid(blocks), store))
     # A diverged run has no accuracy: its value is out.
     means = finals.groupby(setting)[BEST].agg(lambda column: column.mean(skipna=False))

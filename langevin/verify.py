@@ -9,9 +9,9 @@ import tempfile
 import numpy as np
 import pandas as pd
 
-from langevin import executors, profiles, runs, training
+from langevin import executors, pipeline, profiles, runs, training
 from langevin.remedies.learning import Learning, learn
-from langevin.store import Store, root, whole
+from langevin.store import Store, whole
 from langevin.sweeps import sweep
 
 # After so many steps rounding has not grown yet: across machines, losses agree this far.
@@ -30,8 +30,7 @@ def verify(profile="paper", count=3):
     """
     os.environ.setdefault("LANGEVIN_WORKERS", str(os.cpu_count()))
     if profile == "smoke":
-        for notebook in profiles.notebooks(profile):
-            _train(_planned(profile, notebook), profiles.store(profile, notebook))
+        pipeline.train_plan(profile, _plan(profile))
     stored, seed = _stored(profile), random.randrange(10**6)
     count = len(stored) if profile == "smoke" else min(count, len(stored))
     chosen = random.Random(seed).sample(list(stored), count)
@@ -48,9 +47,10 @@ def verify(profile="paper", count=3):
     return agreeing == count
 
 
-def _planned(profile, notebook):
-    """Runs and learnings of a notebook."""
-    return [run for name in profiles.BLOCKS for run in profiles.planned(profile, notebook, name)]
+def _plan(profile):
+    """The profile's notebooks and their parameters."""
+    names = profiles.notebooks(profile)
+    return {name: pipeline.checked_parameters(profile, name, train=False) for name in names}
 
 
 def _train(planned, store):
@@ -61,20 +61,24 @@ def _train(planned, store):
 
 def _stored(profile):
     """All stored runs and learnings of a profile with their histories."""
+    if profile == "paper":
+        return _histories(_recorded())
     found = {}
-    for notebook in profiles.notebooks(profile) if profile != "paper" else ():
-        found |= runs.stored(_planned(profile, notebook), profiles.store(profile, notebook))
-    for path in sorted(_recorded().glob("*/*.json")) if profile == "paper" else ():
+    for notebook, parameters in _plan(profile).items():
+        found |= runs.stored(*pipeline.planned_in(profile, notebook, parameters))
+    return _histories(found)
+
+
+def _recorded():
+    """All recorded runs and learnings, those that were tried for tuning too, of this backend."""
+    found = {}
+    for path in sorted(profiles.recorded().glob("*/*.json")):
         if (record := Store(path.parent).load(path.stem)) is None:
             continue
         run = Learning(**record["learning"]) if "learning" in record else runs.Run(**record["run"])
         if runs.key_of(run) == path.stem:  # else of another backend or device
             found[run] = record
-    return _histories(found)
-
-
-def _recorded():
-    return root() / "figures" / "paper" / "runs"
+    return found
 
 
 def _histories(records):
@@ -120,7 +124,7 @@ def after_first_steps(run):
 
 
 def _path():
-    return _recorded().with_name("first-steps.csv")
+    return profiles.recorded().with_name("first-steps.csv")
 
 
 def first_steps():

@@ -125,7 +125,7 @@ def test_any_value_of_any_notebooks_parameter_is_taken_or_a_named_error(notebook
         patch.setattr(profiles, "parameters", lambda _: {notebook: given_with})
         patch.setattr(papermill, "inspect_notebook", inspected)
         try:
-            pipeline._parameters("smoke", notebook, True)
+            pipeline.checked_parameters("smoke", notebook, True)
         except (ValueError, OSError) as error:  # a path may come up
             assert "Received" in str(error) or "has no" in str(error) or "needs" in str(error)
 
@@ -158,14 +158,14 @@ def test_a_notebook_without_its_data_fails_and_the_others_go_on(project, monkeyp
     folder = project("pass")
     (folder / "notebooks" / "two.ipynb").write_bytes((folder / "notebooks/one.ipynb").read_bytes())
     (folder / "notebooks" / "smoke.yaml").write_text("one: {number: 2}\ntwo: {number: 3}\n")
-    parameters = pipeline._parameters
+    parameters = pipeline.checked_parameters
 
     def without(profile, name, train):
         if name == "one":
             raise pipeline.datasets.DataUnavailable("CIFAR-100 is not here")
         return parameters(profile, name, train)
 
-    monkeypatch.setattr(pipeline, "_parameters", without)
+    monkeypatch.setattr(pipeline, "checked_parameters", without)
     assert not pipeline.figures("smoke")
     said = capfd.readouterr().out
     assert "one: left out, for its data. CIFAR-100 is not here" in said and "FAILED: one\n" in said

@@ -6,8 +6,18 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from langevin import __main__, report
+from langevin import __main__, analysis, report
 from langevin.store import Store
+
+
+def finals_of(settings):
+    """Runs of Adam as `analysis.final` has them: these settings, and the same for all the rest."""
+    same = {"depth": 40, "initializer": "glorot_uniform", "learning_rate": 1e-3, "sigma": 1e-3,
+            "optimizer": "adam", "langevin_layers": "all", "seed": 0, "noise_cap": None,
+            "noise_start": 0.0, "noise_stop": 1.0, "noise_bias_correction": True, "started": True,
+            "learned": False, "diverged": False, "val_accuracy": 0.95, "loss": 0.1}  # fmt: skip
+    same |= dict.fromkeys(["accuracy", "val_loss"], 0.1) | dict.fromkeys(analysis.PROVENANCE, "x")
+    return pd.DataFrame([{**same, "key": str(key), **one} for key, one in enumerate(settings)])
 
 
 def test_in_short_every_verdict_has_its_cell_and_what_was_not_run_is_named():
@@ -33,17 +43,13 @@ def test_in_short_every_verdict_has_its_cell_and_what_was_not_run_is_named():
 
 
 def test_why_counts_what_each_noise_starts_in_the_deepest_networks_of_the_papers_start():
-    run = {"depth": 40, "initializer": "glorot_uniform", "learning_rate": 1e-3, "sigma": 1e-3,
-           "seed": 0, "noise_cap": None, "noise_start": 0.0, "noise_stop": 1.0, "started": True,
-           "learned": False, "diverged": False, "val_accuracy": 0.95}  # fmt: skip
     other = [{"sigma": 0.0, "started": False}, {"noise_cap": 100.0, "started": False},
              {"noise_stop": 0.01}, {"noise_start": 0.01}, {}, {"noise_cap": 1000.0},
              {"depth": 20}, {"learning_rate": 3e-4}, {"learning_rate": 3e-4, "sigma": 0.0},
              {"initializer": "he_uniform"},
              {"initializer": "he_uniform", "sigma": 0.0}]  # fmt: skip
-    runs = pd.DataFrame([{**run, **one} for one in other])
-    lone = {**run, "seed": 1, "started": False}  # which other noises lack: it is not counted
-    runs = pd.concat([runs, pd.DataFrame([lone])], ignore_index=True)
+    lone = {"seed": 1, "started": False}  # which other noises lack: it is not counted
+    runs = finals_of([*other, lone])
     sentence, table = report.why(runs)
     assert sentence.startswith("Noise repairs a silent start") and "none 0 of 1" in sentence
     assert "with P at most 100 0 of 1, at most 1000 1 of 1" in sentence
@@ -58,7 +64,7 @@ def test_why_counts_what_each_noise_starts_in_the_deepest_networks_of_the_papers
         "all along, its P at most 1000": trained, "none, from He's start": trained,
         "none, learning rate 0.0003": trained,
     }  # fmt: skip
-    more = pd.concat([runs.assign(seed=seed) for seed in range(8)], ignore_index=True)
+    more = finals_of([{**one, "seed": seed} for one in other for seed in range(8)])
     for early, word in ((0.97, "costs"), (0.93, "adds"), (0.95, "is not decided on")):
         more["val_accuracy"] = np.where(more.noise_stop < 1, early, 0.95)
         told, points = report.why(more)[0], 100 * early - 95
@@ -82,13 +88,13 @@ def test_why_counts_what_each_noise_starts_in_the_deepest_networks_of_the_papers
 )  # fmt: skip
 def test_the_answer_says_where_noise_helps_and_where_it_costs(fails, gain, said):
     rows = [
-        {"depth": depth, "optimizer": "adam", "initializer": start, "sigma": sigma,
-         "langevin_layers": "all", "started": sigma > 0 or depth == 3 or start != fails,
+        {"depth": depth, "initializer": start, "sigma": sigma,
+         "started": sigma > 0 or depth == 3 or start != fails,
          "val_accuracy": 0.95 + gain * (sigma > 0) * (depth == 40), "seed": seed}
         for depth in (3, 40) for start in ("glorot_uniform", "he_uniform") for sigma in (0.0, 1e-3)
         for seed in range(10)
     ]  # fmt: skip
-    assert re.search(said, report.answer(pd.DataFrame(rows)).replace("**", ""))
+    assert re.search(said, report.answer(finals_of(rows)).replace("**", ""))
 
 
 def test_the_command_line_lists_trains_and_shows(tmp_path, monkeypatch, capsys):

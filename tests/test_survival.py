@@ -24,8 +24,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from soak import Campaign
 
-from langevin import executors, runs, store, sweeps, training, verify
-from langevin.remedies.learning import Learning
+from langevin import executors, profiles, runs, store, sweeps, training, verify
 from langevin.runs import grid
 from langevin.store import Store, alone, root, whole
 from langevin.sweeps import sweep
@@ -368,16 +367,15 @@ def test_a_single_run_that_memory_does_not_suffice_for_is_named(trained, tmp_pat
 def test_verify_tells_what_agrees_from_what_does_not(trained, monkeypatch, tmp_path, capsys):
     kept = Store(tmp_path / "figures" / "paper" / "runs" / "one")
     shutil.copytree(trained[1].folder, kept.folder)
-    machine = Learning(dataset="digits", side=4, units=3, depth=1, epochs=1)
-    planned = {"runs": trained[0], "learnings": [machine]}
-    monkeypatch.setattr(verify.profiles, "notebooks", lambda _: ["one"])
-    monkeypatch.setattr(verify.profiles, "planned", lambda *given: planned[given[-1]])
-    monkeypatch.setattr(verify.profiles, "store", lambda *_: kept)
-    monkeypatch.setattr(verify, "root", lambda: tmp_path)
+    machine = {"dataset": "digits", "side": 4, "units": 3, "depth": 1, "epochs": 1}
+    plan = {"one": {"runs": [{**BLOCK, "seeds": 2}], "learnings": [machine]}}
+    monkeypatch.setattr(verify, "_plan", lambda _: plan)
+    monkeypatch.setattr(profiles, "store", lambda *_: kept)
+    monkeypatch.setattr(profiles, "root", lambda: tmp_path)
     monkeypatch.setenv("LANGEVIN_WORKERS", "1")
     assert verify.verify("smoke")  # trains the learning, the runs are there
     assert capsys.readouterr().out.count("equal to the bit") == 5
-    path = kept.find(runs.key_of(planned["runs"][0]))
+    path = kept.find(runs.key_of(trained[0][0]))
     record = kept.load(path.stem)
     record["history"]["val_accuracy"][-1] += 0.5
     kept.save(record)
