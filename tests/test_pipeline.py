@@ -106,13 +106,8 @@ def test_a_kernel_that_dies_is_named_with_its_last_words_and_the_next_make_goes_
     assert pipeline.figures("smoke")
 
 
-PARAMETERS = [
-    (notebook, parameter)
-    for notebook, given in profiles.parameters("smoke").items()
-    for parameter in given
-]
-
-
+SMOKE = profiles.parameters("smoke")
+PARAMETERS = [(notebook, parameter) for notebook, given in SMOKE.items() for parameter in given]
 inspected = functools.cache(papermill.inspect_notebook)
 
 
@@ -120,7 +115,7 @@ inspected = functools.cache(papermill.inspect_notebook)
 @settings(max_examples=200)
 @given(value=ANYTHING | st.lists(st.dictionaries(st.sampled_from(["dataset", "sigma"]), ANYTHING)))
 def test_any_value_of_any_notebooks_parameter_is_taken_or_a_named_error(notebook, parameter, value):
-    given_with = {**profiles.parameters("smoke")[notebook], parameter: value}
+    given_with = {**SMOKE[notebook], parameter: value}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(profiles, "parameters", lambda _: {notebook: given_with})
         patch.setattr(papermill, "inspect_notebook", inspected)
