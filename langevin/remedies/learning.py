@@ -12,13 +12,21 @@ import time
 
 import keras
 import numpy as np
-import pandas as pd
 
 from langevin import datasets, executors
 from langevin.checks import check_settings, count, is_positive, number, one_of, setting
 from langevin.optimizers import LAdam
 from langevin.remedies.helmholtz import RULES, Helmholtz, gradients
-from langevin.runs import NAMED_DATA, by_column, data_facts, device, key_of, provenance, stored
+from langevin.runs import (
+    NAMED_DATA,
+    by_column,
+    by_epoch,
+    data_facts,
+    device,
+    key_of,
+    provenance,
+    stored,
+)
 from langevin.store import digest
 from langevin.training import order
 
@@ -199,10 +207,13 @@ def _keep(learning, store):
 
 def frame(records):
     """Records as one tidy frame, one row an epoch, every setting a column."""
-    parts = []
-    for record in records:
-        facts = {name: record[name] for name in ("key", "backend", "device", "dataset_label")}
-        facts |= record["learning"] | {"arm": Learning(**record["learning"]).arm()}
-        history = pd.DataFrame(record["history"])
-        parts.append(pd.DataFrame([facts] * len(history)).join(history))
-    return pd.concat(parts, ignore_index=True)
+    same = ("key", "backend", "device", "dataset_label")
+    return by_epoch(
+        (
+            {name: record[name] for name in same}
+            | record["learning"]
+            | {"arm": Learning(**record["learning"]).arm()},
+            record["history"],
+        )
+        for record in records
+    )
