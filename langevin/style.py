@@ -9,7 +9,7 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 
-from langevin import analysis
+from langevin import analysis, profiles, runs
 from langevin.store import root, whole
 
 plt.style.use(Path(__file__).with_name("style.mplstyle"))
@@ -38,6 +38,8 @@ def save(figure, profile, name, data):
     """
     if "seed" in data and not {"key", "key_0"} & set(data):
         raise ValueError(f"The data of {name} must name their runs in a column `key`.")
+    for legend in figure.legends if profile == "paper" else ():
+        legend.get_title().set_text(legend.get_title().get_text() + _so_far(name))
     folder = root() / "figures" / profile
     for ending in ("png", "pdf"):
         # No date, so that the same runs give the same file.
@@ -48,6 +50,15 @@ def save(figure, profile, name, data):
         data.to_csv(part, index=False, float_format="%.9g")
     plt.close(figure)
     return figure
+
+
+def _so_far(name):
+    """How many of the runs that a figure's notebook plans are recorded, while some are missing."""
+    of = [n for n in profiles.notebooks("paper") if name == n or name.startswith(f"{n}-")]
+    notebook = max(of, key=len)
+    planned, store = profiles.planned("paper", notebook), profiles.store("paper", notebook)
+    there = sum(store.find(runs.key_of(run)) is not None for run in planned)
+    return f"; so far {there} of {len(planned)} runs" if there < len(planned) else ""
 
 
 def finish(figure, title, frame, axes=()):

@@ -7,8 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from langevin import analysis, plots, report, style
-from langevin.runs import Run
+from langevin import analysis, plots, profiles, report, style
+from langevin.runs import Run, grid, key_of
+from langevin.store import Store
 
 DEPTHS, SEEDS = (3, 40), range(7)
 
@@ -117,6 +118,25 @@ def test_saved_are_the_picture_its_vector_form_and_its_data(finals, tmp_path, mo
     assert made == {"depth-mnist.png", "depth-mnist.pdf", "depth-mnist.csv"}
     again = pd.read_csv(tmp_path / "figures" / "quick" / "depth-mnist.csv")
     np.testing.assert_allclose(again.val_accuracy, finals.val_accuracy, rtol=1e-8)
+
+
+def test_a_figure_of_recorded_runs_says_how_many_are_missing(finals, tmp_path, monkeypatch):
+    planned = grid([{"depth": 3, "seeds": 4}])
+    monkeypatch.setattr(style, "root", lambda: tmp_path)
+    monkeypatch.setattr(profiles, "notebooks", lambda _: ["depth", "depth-mnist"])
+    monkeypatch.setattr(profiles, "planned", lambda _, name: planned * (name == "depth-mnist"))
+    monkeypatch.setattr(profiles, "store", lambda *_: Store(tmp_path))
+    for stored, profile, name, end in (
+        (0, "paper", "depth-mnist-gain", "on cpu; so far 0 of 4 runs"),
+        (0, "quick", "depth-mnist-gain", "on cpu"),
+        (0, "paper", "depth", "on cpu"),
+        (3, "paper", "depth-mnist", "on cpu; so far 3 of 4 runs"),
+        (4, "paper", "depth-mnist", "on cpu"),
+    ):
+        for run in planned[:stored]:
+            Store(tmp_path).save({"key": key_of(run), "history": {}})
+        figure = plots.save(plots.gain_by_depth(finals, ""), profile, name, finals)
+        assert figure.legends[0].get_title().get_text().endswith(end)
 
 
 def test_a_setting_without_runs_has_no_panel(finals):
