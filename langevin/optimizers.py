@@ -70,8 +70,8 @@ class Langevin:
     ...         return 1 / (ops.sqrt(velocity / unbias) + self.epsilon)
 
     Args:
-        sigma: the noise's scale: float >= 0, Keras schedule, or callable without arguments. With
-            sigma=0 nothing is drawn and the optimizer is the plain one.
+        sigma: the noise's scale: float >= 0, 1e-3 by default, Keras schedule, or callable without
+            arguments. With sigma=0 nothing is drawn and the optimizer is the plain one.
         langevin_layers: which layers get noise, all others move as without noise: `None` for
             all; a fraction in (0, 1], of the layers nearest the input; a sequence of layer
             numbers (0 nearest the input, negative from the output) or of layer names; or a
