@@ -14,11 +14,15 @@ from langevin.store import root
 MARK = re.compile(r"(<!-- (\w+): made by `make \w+`[^>]*-->\n).*?(<!-- /\2 -->)", re.S)
 
 
-def verdicts():
-    """The first screen: the answer, why, and the verdicts."""
+def answer():
+    """The first screen: the answer, and why."""
     why, _ = report.why(tables.finals_of("paper", "mechanism"))
-    answer = report.answer(tables.finals_of("paper", "depth-mnist"))
-    return "\n\n".join([answer, f"**Why.** {why}", report.in_short(_claims())])
+    return f"{report.answer(tables.finals_of('paper', 'depth-mnist'))}\n\n**Why.** {why}"
+
+
+def verdicts():
+    """The paper's claims, setting by setting, in short."""
+    return report.in_short(_claims())
 
 
 def findings():
@@ -116,6 +120,7 @@ def write():
     """Put all that is computed between its marks in README.md and docs/."""
     fill(
         {
+            "answer": answer,
             "verdicts": verdicts,
             "findings": findings,
             "table": table,

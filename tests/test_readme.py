@@ -18,7 +18,7 @@ def test_the_documents_are_made_from_the_recorded_runs_and_made_again_the_same(
     def read():
         return [path.read_text() for path in documents]
 
-    before, names = read(), ("verdicts", "findings", "table", "soak", "citation")
+    before, names = read(), ("answer", "verdicts", "findings", "table", "soak", "citation")
     monkeypatch.setattr(readme, "root", lambda: tmp_path)
     for name in names:
         monkeypatch.setattr(readme, name, lambda name=name: f"what {name} says")
