@@ -51,7 +51,10 @@ def _check(arguments):
 
 
 def _check_called(name, value):
-    """ValueError unless a value at the present step, of a callable perhaps, is one number."""
+    """ValueError unless a value at the present step, of a callable perhaps, is one number.
+
+    A callable that counts its calls must not be called to see what it gives.
+    """
     if not hasattr(value, "shape"):
         check_number(name, value, hint=", or give one when it is called")
     elif tuple(value.shape) or "bool" in str(value.dtype):
@@ -86,8 +89,8 @@ class Langevin:
     their noise made in float32.
 
     Raises:
-        ValueError: an argument out of its range; when it is built, names that the model lacks, and
-            a callable that does not give a number.
+        ValueError: an argument out of its range; when it is built, names that the model lacks; at
+            its first step, before it moves a weight, a callable that does not give a number.
     """
 
     def __init__(
@@ -154,8 +157,6 @@ class Langevin:
         self._paths = [getattr(v, "path", None) or v.name for v in variables]
         # A frozen model has no variables, which is no error for Keras.
         chosen = placement.choose(self._paths, self.langevin_layers) if variables else ()
-        for name in ("learning_rate", "sigma"):
-            _check_called(name, getattr(self, name))
         super().build(variables)
         ends = list(itertools.accumulate(math.prod(v.shape) for v in variables))
         self._offsets = tuple([0, *ends[:-1]])
@@ -166,6 +167,7 @@ class Langevin:
         # Keras calls this once a real update, also under gradient accumulation, before EMA and
         # constraints: the one place where a single draw can serve all variables.  What all
         # variables share is read once here, so that the compiled step holds it once.
+        _check_called("learning_rate", learning_rate)
         learning_rate = ops.convert_to_tensor(learning_rate)
         self._step = ops.convert_to_tensor(self.iterations) + 1
         if self._noisy:
@@ -177,7 +179,9 @@ class Langevin:
         """sigma xi of this step, flat, for each variable from the first to the last noisy one."""
         start, stop = self._span
         seed, step = (ops.convert_to_tensor(v) for v in (self._seed, self._iterations))
-        sigma = ops.cast(self.sigma, "float32")
+        sigma = self.sigma
+        _check_called("sigma", sigma)
+        sigma = ops.cast(sigma, "float32")
         draws = noise.scaled_normal(sigma, seed, step, start, stop)
         cuts = [offset - start for offset in self._offsets if start < offset < stop]
         return tuple(ops.split(draws, cuts)) if cuts else (draws,)

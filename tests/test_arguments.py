@@ -131,10 +131,23 @@ def test_wrong_langevin_layers_at_the_first_build_and_at_every_later_one(case, l
 @pytest.mark.parametrize("given", ["0.1", None, -0.1, math.nan, True, np.ones(2), np.array(True)])
 @pytest.mark.parametrize("argument", ["learning_rate", "sigma"])
 @all_optimizers
-def test_a_callable_that_gives_no_number_is_refused_before_the_first_step(case, argument, given):
-    optimizer = case(**{argument: lambda: given})
+def test_a_callable_that_gives_no_number_is_refused_before_a_weight_moves(case, argument, given):
+    optimizer, variables = case(**{argument: lambda: given}), variables_of(np.zeros(2))
     with pytest.raises(ValueError, match=f"`{argument}` must .* when it is called. Received: "):
-        optimizer.build(variables_of(np.zeros(2)))
+        optimizer.apply([keras.ops.ones(2)], variables)
+    assert not np.any(variables[0])
+
+
+@pytest.mark.parametrize("argument", ["learning_rate", "sigma"])
+def test_a_callable_is_called_once_a_step(argument):
+    calls = []
+    optimizer = LSGD(**{argument: lambda: calls.append(1) or 0.1})
+    variables = variables_of(np.zeros(2))
+    optimizer.build(variables)
+    assert not calls
+    for step in (1, 2, 3):
+        optimizer.apply([keras.ops.ones(2)], variables)
+        assert len(calls) == step
 
 
 @pytest.mark.parametrize(
