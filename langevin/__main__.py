@@ -87,8 +87,8 @@ def _studies(options):
 def list_runs(options):
     datasets.stay_offline()
     for notebook, planned, _, store in _studies(options):
-        stored = [store.find(runs.key_of(run)) is not None for run in planned]
-        print(f"{notebook}: {sum(stored)} of {len(planned)} runs stored")
+        stored = runs.count_stored(planned, store)
+        print(f"{notebook}: {stored} of {len(planned)} runs stored")
 
 
 def train(options):

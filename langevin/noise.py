@@ -1,11 +1,11 @@
 """Gaussian noise without hidden state: a number is a function of (seed, step, position).
 
 Each pair of numbers comes from two 32-bit words of a counter-based generator by Box and Muller's
-transform, xi = sqrt(-2 log u) (cos 2 pi w, sin 2 pi w), in float32: Philox 4x32-10 on TensorFlow,
-Threefry 2x32-20 on JAX (Salmon et al., SC 2011).  The words are the backend's own and equal to
-the bit in eager code, graphs and XLA; the transform agrees to rounding.  It costs about half of
-TensorFlow's `stateless_normal` and a third of JAX's `normal`, whose scalar transforms are what the
-time goes into.
+transform, xi = sqrt(-2 log u) (cos 2 pi w, sin 2 pi w), in float32, or in float64 where that is
+Keras's floatx: Philox 4x32-10 on TensorFlow, Threefry 2x32-20 on JAX (Salmon et al., SC 2011).
+The words are the backend's own and equal to the bit in eager code, graphs and XLA; the transform
+agrees to rounding.  It costs about half of TensorFlow's `stateless_normal` and a third of JAX's
+`normal`, whose scalar transforms are what the time goes into.
 
 Any part of it can be had alone: `normal(seed, step, a, b)` is `normal(seed, step, 0, b)[a:]`.
 """
@@ -32,7 +32,7 @@ if keras.backend.backend() == "tensorflow":
         return stream(tf.constant(0, tf.uint64)), stream(tf.constant(1, tf.uint64))
 
     def _direction(word):
-        angle = tf.cast(word, tf.float32) * (2 * math.pi * 2.0**-32)
+        angle = tf.cast(word, dtype()) * (2 * math.pi * 2.0**-32)
         return tf.cos(angle), tf.sin(angle)
 
 elif keras.backend.backend() == "jax":
@@ -50,7 +50,7 @@ elif keras.backend.backend() == "jax":
     def _direction(word):
         # XLA computes cosines one by one on a CPU.  Three bits choose the eighth of the circle, 29
         # the angle in it, [0, pi / 4), where Taylor's series are exact to float32: x^9, x^8.
-        x = (word & (2**29 - 1)).astype("float32") * (math.pi / 4 * 2.0**-29)
+        x = (word & (2**29 - 1)).astype(dtype()) * (math.pi / 4 * 2.0**-29)
         cos, sin = (
             sum((-1) ** k * x ** (2 * k + odd) / math.factorial(2 * k + odd) for k in range(5))
             for odd in (0, 1)
@@ -69,6 +69,11 @@ else:
 BLOCK = 128
 
 
+def dtype():
+    """What numbers are computed in."""
+    return "float64" if keras.config.floatx() == "float64" else "float32"
+
+
 def normal(seed, step, start, stop):
     """Standard normal numbers `start` to `stop` - 1 of the stream of (seed, step).
 
@@ -77,13 +82,13 @@ def normal(seed, step, start, stop):
         step: integer scalar >= 0, a number or a tensor: the optimizer's `iterations`.
         start, stop: Python integers, 0 <= start < stop.
 
-    Returns: float32 tensor of shape (stop - start,).
+    Returns: tensor of shape (stop - start,), of `dtype()`.
     """
     first, last = start // BLOCK, -(-stop // BLOCK)
     half = BLOCK // 2
     radius, angle = _words(seed, step, first * half, (last - first) * half)
     # The half keeps log finite; words near 0, the tail, keep their full resolution in float32.
-    uniform = ops.cast(radius, "float32") * 2.0**-32 + 2.0**-33
+    uniform = ops.cast(radius, dtype()) * 2.0**-32 + 2.0**-33
     radius = ops.reshape(ops.sqrt(-2.0 * ops.log(uniform)), (-1, half))
     across, up = _direction(ops.reshape(angle, (-1, half)))
     pairs = ops.concatenate([radius * across, radius * up], axis=1)
@@ -91,11 +96,11 @@ def normal(seed, step, start, stop):
 
 
 def scaled_normal(sigma, seed, step, start, stop):
-    """sigma times `normal`, which is not drawn where sigma, a float32 scalar >= 0, is 0."""
+    """sigma times `normal`, which is not drawn where sigma, a scalar >= 0 of `dtype()`, is 0."""
     return ops.cond(
         sigma > 0,
         lambda: sigma * normal(seed, step, start, stop),
-        lambda: ops.zeros((stop - start,), "float32"),
+        lambda: ops.zeros((stop - start,), dtype()),
     )
 
 

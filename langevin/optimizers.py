@@ -181,7 +181,7 @@ class Langevin:
         seed, step = (ops.convert_to_tensor(v) for v in (self._seed, self._iterations))
         sigma = self.sigma
         _check_called("sigma", sigma)
-        sigma = ops.cast(sigma, "float32")
+        sigma = ops.cast(sigma, noise.dtype())
         draws = noise.scaled_normal(sigma, seed, step, start, stop)
         cuts = [offset - start for offset in self._offsets if start < offset < stop]
         return tuple(ops.split(draws, cuts)) if cuts else (draws,)

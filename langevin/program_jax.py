@@ -56,12 +56,23 @@ def memory(run, dataset):
     return 4 * (COPIES * model.count_params() + run.batch_size * outputs)
 
 
+@contextlib.contextmanager
+def float64():
+    """A context in which JAX computes in float64 where asked to."""
+    before = jax.config.jax_enable_x64
+    jax.config.update("jax_enable_x64", True)
+    try:
+        yield
+    finally:
+        jax.config.update("jax_enable_x64", before)
+
+
 class _Given:
     """Mixin: a Langevin optimizer of one flat vector, whose noise sigma xi is set from outside."""
 
     def build(self, variables):
         super().build(variables)
-        self.given = self.add_variable(variables[0].shape, "zeros", "float32", name="given")
+        self.given = self.add_variable(variables[0].shape, "zeros", noise.dtype(), name="given")
 
     def _draw(self):
         return (self.given.value,)
@@ -84,7 +95,7 @@ class Program:
         self.kernels = [i for i, path in enumerate(self.paths) if path.endswith("/kernel")]
 
         self.optimizer = optimizers.from_run(run, None, _Given)
-        self.optimizer.build([keras.Variable(np.zeros(self.ends[-1], "float32"))])
+        self.optimizer.build([keras.Variable(np.zeros(self.ends[-1], keras.config.floatx()))])
         self.slots = [v for v in self.optimizer.variables if v is not self.optimizer.given]
         # A remedy's layers may have losses of their own.
         self.stack = Stack.of(self.model) if run.remedy is None else None
@@ -137,7 +148,9 @@ class Program:
         layers = placement.from_text(self.paths, run.langevin_layers)
         noisy = set(placement.choose(self.paths, layers))
         sizes = np.diff([0, *self.ends])
-        return np.repeat([float(i in noisy) for i in range(len(sizes))], sizes).astype("float32")
+        mask = np.array([i in noisy for i in range(len(sizes))], noise.dtype())
+        mask = np.array([i in noisy for i in range(len(sizes))], noise.dtype())
+        return np.repeat(mask, sizes)
 
     def epoch(self, orders, rates, sigmas, moves=None, steps=None):
         """One pass: for each run the order of its images, a learning rate and a sigma a step, and
@@ -258,7 +271,7 @@ class Program:
 
 
 def pixels(images):
-    return images.astype("float32") / 255.0
+    return images.astype(keras.config.floatx()) / 255.0
 
 
 def losses(logits, labels):

@@ -1,5 +1,6 @@
 """The compiled part of training on TensorFlow: one traced epoch serves run after run."""
 
+import contextlib
 import itertools
 import math
 
@@ -13,6 +14,10 @@ from langevin.training import MEASURED_AT_ONCE, measured_images
 # Each program is traced once, as it must be; TensorFlow counts all by the code that they share, and
 # would warn of retracing.
 tf.get_logger().addFilter(lambda record: "<bound method Program." not in record.getMessage())
+
+
+# A context in which the backend computes in float64 where asked to: here it always does.
+float64 = contextlib.nullcontext
 
 
 def group_size(run, dataset):
@@ -42,7 +47,7 @@ class Program:
         noisy = placement.choose(paths, placement.from_text(paths, run.langevin_layers))
         spans = [list(s) for _, s in itertools.groupby(range(len(paths)), noisy.__contains__)]
         self.sizes = [[math.prod(self.shapes[i]) for i in span] for span in spans]
-        self.weights = [keras.Variable(np.zeros(sum(s), "float32")) for s in self.sizes]
+        self.weights = [keras.Variable(np.zeros(sum(s), keras.config.floatx())) for s in self.sizes]
         chosen = [number for number, span in enumerate(spans) if span[0] in noisy]
         self.optimizer = optimizers.from_run(run, chosen)
         self.optimizer.build(self.weights)
@@ -136,20 +141,21 @@ class Program:
         values, state = self._values(), self.model.non_trainable_variables
         numbers = {"kernel_sd": tf.stack([tf.math.reduce_std(values[i]) for i in self.kernels])}
         for name, (images, labels) in self.sets.items():
-            loss, right, count = 0.0, 0.0, images.shape[0]
+            loss = right = tf.zeros((), keras.config.floatx())
+            count = images.shape[0]
             for first in tf.range(0, count, MEASURED_AT_ONCE):
                 some = slice(first, first + MEASURED_AT_ONCE)
                 y = labels[some]
                 logits, _ = self.model.stateless_call(values, state, pixels(images[some]))
                 loss += tf.reduce_sum(losses(logits, y))
                 hits = tf.argmax(logits, axis=1, output_type=y.dtype) == y
-                right += tf.reduce_sum(tf.cast(hits, tf.float32))
+                right += tf.reduce_sum(tf.cast(hits, right.dtype))
             numbers[f"{name}loss"], numbers[f"{name}accuracy"] = loss / count, right / count
         return numbers
 
 
 def pixels(images):
-    return tf.cast(images, tf.float32) / 255.0
+    return tf.cast(images, keras.config.floatx()) / 255.0
 
 
 def losses(logits, labels):

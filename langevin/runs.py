@@ -344,6 +344,11 @@ def stored(planned, store):
     return {run: record for run in planned if (record := store.load(key_of(run)))}
 
 
+def count_stored(planned, store):
+    """How many of these runs a store holds; none is read."""
+    return sum(store.find(key_of(run)) is not None for run in planned)
+
+
 @functools.cache
 def device():
     """The kind of device that runs train on, such as "cpu" or "NVIDIA H100"."""

@@ -27,6 +27,8 @@ MODELS = {
 }  # fmt: skip
 # The words for a setting's values, in the order in which panels show them.
 WORDS = {"optimizer": NAMES, "initializer": INITIALIZERS, "model": MODELS}
+# Ends what a figure says of its runs while some are missing.
+SO_FAR = "; so far "
 
 
 def save(figure, profile, name, data):
@@ -38,8 +40,9 @@ def save(figure, profile, name, data):
     """
     if "seed" in data and not {"key", "key_0"} & set(data):
         raise ValueError(f"The data of {name} must name their runs in a column `key`.")
-    for legend in figure.legends if profile == "paper" else ():
-        legend.get_title().set_text(legend.get_title().get_text() + _so_far(name))
+    for title in [legend.get_title() for legend in figure.legends] if profile == "paper" else ():
+        seen, _, _ = title.get_text().partition(SO_FAR)
+        title.set_text(seen + _so_far(name))
     folder = root() / "figures" / profile
     for ending in ("png", "pdf"):
         # No date, so that the same runs give the same file.
@@ -56,9 +59,9 @@ def _so_far(name):
     """How many of the runs that a figure's notebook plans are recorded, while some are missing."""
     of = [n for n in profiles.notebooks("paper") if name == n or name.startswith(f"{n}-")]
     notebook = max(of, key=len)
-    planned, store = profiles.planned("paper", notebook), profiles.store("paper", notebook)
-    there = sum(store.find(runs.key_of(run)) is not None for run in planned)
-    return f"; so far {there} of {len(planned)} runs" if there < len(planned) else ""
+    planned = profiles.planned("paper", notebook)
+    there = runs.count_stored(planned, profiles.store("paper", notebook))
+    return f"{SO_FAR}{there} of {len(planned)} runs" if there < len(planned) else ""
 
 
 def finish(figure, title, frame, axes=()):

@@ -14,8 +14,7 @@ from langevin.remedies.learning import Learning, learn
 from langevin.store import Store, whole
 from langevin.sweeps import sweep
 
-# Without noise, and in shallow networks with it, losses agree this far across machines.  In 30
-# layers with noise they do not: on another CPU rounding has grown to 0.05 by then.
+# How far losses agree across machines after so many steps, computed in double precision.
 STEPS, CLOSE = 20, 1e-4
 
 
@@ -24,8 +23,9 @@ def verify(profile="paper", count=3):
     that is recorded, at smoke scale all, trained if they are not stored, and to agree to the bit.
 
     A run agrees if its history is equal to the bit.  Recorded by another machine or version, it
-    agrees if its losses after 20 steps are those of figures/paper/first-steps.csv within 1e-4, and
-    its final test accuracy lies in the seeds' range, widened by its width on either side.
+    agrees if its losses after 20 steps, in double precision, are those of
+    figures/paper/first-steps.csv within 1e-4, and its final test accuracy lies in the seeds' range,
+    widened by its width on either side.
 
     Returns: True if all agree.  Prints a line a run.
     """
@@ -110,7 +110,8 @@ def _compared(run, new, stored, exactly):
     if (key := runs.key_of(run)) not in table.index:
         return inside, f"{text}; its first steps were not recorded"
     apart = np.abs(table.loc[key] - pd.Series(after_first_steps(run))).max()
-    return inside and apart <= CLOSE, f"{text}; losses after {STEPS} steps {apart:.1e} apart"
+    text = f"{text}; losses after {STEPS} steps in double precision {apart:.1e} apart"
+    return inside and apart <= CLOSE, text
 
 
 def alike(run, other):
@@ -119,7 +120,7 @@ def alike(run, other):
 
 
 def after_first_steps(run):
-    """Losses after a run's first steps: a dict."""
+    """Losses after a run's first steps, in double precision: a dict."""
     measured = training.after(run, runs.dataset_of(run), STEPS)
     return {name: measured[name] for name in ("loss", "val_loss")}
 

@@ -19,12 +19,13 @@ from fractions import Fraction
 import keras
 import numpy as np
 import restatement
+import scipy.special
 import scipy.stats
 from hypothesis import strategies as st
 from keras import ops
 
 import langevin
-from langevin import models, training
+from langevin import models, optimizers, runs, training
 
 BACKEND = keras.backend.backend()
 # Values of every kind, for the tests of what is refused.
@@ -245,16 +246,26 @@ def run_python(script, *arguments, **environment):
     return done.stdout
 
 
-def keras_weights_after(run, data, steps, optimizer):
-    """A run's flat weights after its first steps by Keras's own means: a model, an optimizer on its
-    variables, batch after batch."""
+def keras_model_after(run, data, steps, optimizer):
+    """A run's model after its first steps by Keras's own means: an optimizer on its variables,
+    batch after batch."""
     model = models.build(run, data.x_train.shape[1:], data.classes)
     model.compile(optimizer, keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     order = training.order(run.seed, 1, len(data.x_train))
     for step in range(steps):
         batch = order[step * run.batch_size : (step + 1) * run.batch_size]
-        model.train_on_batch(data.x_train[batch].astype("float32") / 255, data.y_train[batch])
-    return np.concatenate([v.numpy().ravel() for v in model.trainable_variables])
+        model.train_on_batch(pixels(data.x_train[batch]), data.y_train[batch])
+    return model
+
+
+def keras_weights_after(*arguments):
+    """The same model's flat weights."""
+    variables = keras_model_after(*arguments).trainable_variables
+    return np.concatenate([keras.ops.convert_to_numpy(v).ravel() for v in variables])
+
+
+def pixels(images):
+    return images.astype(keras.config.floatx()) / 255
 
 
 def interrupt_at(count):
@@ -269,6 +280,28 @@ def interrupt_at(count):
 
 
 # Checks
+
+
+def check_first_steps_in_double_precision():
+    """Losses after 20 steps of 20 noisy layers are those of Keras's own steps to 1e-9, which sum in
+    another order: in single precision that alone changes them in their second digit."""
+    exact = 2.0**-10  # in both precisions: a learning rate of float32 would be another
+    run = runs.Run(dataset="digits", depth=20, batch_size=64, learning_rate=exact, sigma=exact)
+    data = runs.dataset_of(run)
+    ours = training.after(run, data, 20)
+    assert keras.config.floatx() == keras.config.dtype_policy().name == "float32"
+    with training.double_precision():
+        model = keras_model_after(run, data, 20, optimizers.from_run(run, None))
+        measured = training.measured_images(len(data.x_train))
+        images = {
+            "loss": (data.x_train[:measured], data.y_train[:measured]),
+            "val_loss": (data.x_test, data.y_test),
+        }
+        for name, (x, y) in images.items():
+            logits = model.predict(pixels(x), verbose=0)
+            right = logits[np.arange(len(y)), y]
+            theirs = np.mean(scipy.special.logsumexp(logits, axis=1) - right)
+            assert abs(ours[name] - theirs) < 1e-9, (name, ours[name], theirs)
 
 
 def assert_mean(sample, mean, variance):

@@ -23,7 +23,6 @@ import pytest
 import soak
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from soak import Campaign
 
 from langevin import executors, profiles, runs, store, sweeps, training, verify
 from langevin.runs import grid
@@ -227,7 +226,10 @@ def test_a_damaged_checkpoint_is_set_aside_and_training_begins_again(trained, tm
 
 
 def test_a_sweep_that_was_killed_goes_on_and_ends_as_if_it_never_was(tmp_path):
-    calm, campaign = Campaign(tmp_path / "calm", 2), Campaign(tmp_path / "killed", 2, workers=2)
+    calm, campaign = (
+        soak.Campaign(tmp_path / "calm", 2),
+        soak.Campaign(tmp_path / "killed", 2, workers=2),
+    )
     sweep(grid([{**soak.BLOCK, "seeds": 2}]), calm.folder)
     dice = random.Random(1)
     assert campaign.killed("training", "SIGKILL", dice)
@@ -255,7 +257,7 @@ def test_a_worker_that_is_killed_ends_the_sweep_which_then_goes_on(trained, tmp_
 
 def test_two_make_figures_at_once_train_no_run_twice_and_break_no_file(tmp_path):
     """And a sweep beside them: of the two notebooks one waits for the other."""
-    campaign = Campaign(tmp_path, 3)
+    campaign = soak.Campaign(tmp_path, 3)
     three = [campaign.start(papermill) for papermill in (True, True, False)]
     said = [process.communicate()[0] for process in three]
     assert [process.returncode for process in three] == [0, 0, 0], said
@@ -385,7 +387,7 @@ def test_verify_tells_what_agrees_from_what_does_not(trained, monkeypatch, tmp_p
     assert said.count("DIFFERS") == 1 and "4 of 5 runs agree" in said
     verify.record_first_steps(5)
     assert verify.verify("paper", 5)  # one by its first steps, and inside the widened range
-    assert "losses after 20 steps 0.0e+00 apart" in capsys.readouterr().out
+    assert "losses after 20 steps in double precision 0.0e+00 apart" in capsys.readouterr().out
     table = verify.first_steps()
     table.loc[path.stem, "loss"] += 1e-3
     table.to_csv(verify._path())

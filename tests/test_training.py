@@ -214,3 +214,7 @@ def test_measured_numbers_are_those_of_the_model():
         np.testing.assert_allclose(got, expected, rtol=1e-5)
     widths = [float(np.std(layer.kernel)) for layer in model.layers if layer.weights]
     np.testing.assert_allclose(measured["kernel_sd"], widths, rtol=1e-3)
+
+
+def test_first_steps_in_double_precision_are_those_of_keras():
+    helpers.check_first_steps_in_double_precision()

@@ -213,3 +213,7 @@ def test_a_deep_stack_is_as_long_a_program_as_a_shallow_one():
         program = Program(dataclasses.replace(RUN, depth=depth).program(), dataset(), 1)
         lines.append(program.compiled_epoch.as_text().count("\n"))
     assert lines[1] < 1.2 * lines[0]
+
+
+def test_first_steps_in_double_precision_are_those_of_keras():
+    helpers.check_first_steps_in_double_precision()
