@@ -100,6 +100,7 @@ def errors_of(page, path):
     return [f"{one.ename}: {one.evalue}" for one in outputs if one.output_type == "error"]
 
 
+@pytest.mark.usefixtures("memory_of_binder")
 def test_start_here_runs_and_its_knobs_redraw(lab, page, checkout):
     assert len(run_all(page, lab, checkout, "notebooks/start-here.ipynb")) == 2
     picture = page.locator("img.widget-image")
@@ -128,6 +129,7 @@ def test_start_here_runs_and_its_knobs_redraw(lab, page, checkout):
     assert not errors_of(page, checkout / "notebooks" / "start-here.ipynb")
 
 
+@pytest.mark.usefixtures("memory_of_binder")
 def test_depth_mnist_runs_with_its_figures(lab, page, checkout):
     assert len(run_all(page, lab, checkout, "notebooks/depth-mnist.ipynb")) >= 3
 
