@@ -138,18 +138,18 @@ def test_measured_numbers_are_those_of_the_model():
 
 SHARDED = """
 import json, jax, test_training_jax as t
-assert len(jax.devices()) == DEVICES
+assert len(jax.devices()) == 4
 program = t.Program(t.RUN.program(), t.dataset(), 8)
 program.start([*t.GROUP, *[t.RUN] * 3])
-assert len(program.changing[0].devices()) == DEVICES
+assert len(program.changing[0].devices()) == 4
 print(json.dumps(t.weights_after(t.GROUP, 1, 8).tolist()))
 """
 
 
-@pytest.mark.parametrize("devices", [2, 4])
-def test_a_group_is_sharded_over_the_devices(devices):
-    flags = f"--xla_force_host_platform_device_count={devices}"
-    said = helpers.run_python(SHARDED.replace("DEVICES", str(devices)), XLA_FLAGS=flags)
+def test_a_group_is_sharded_over_the_devices():
+    # Other tests have as many devices as there are cores, most often 2.
+    flags = "--xla_force_host_platform_device_count=4"
+    said = helpers.run_python(SHARDED, XLA_FLAGS=flags)
     assert_equal_to_rounding(json.loads(said), weights_after(GROUP, 1, 8))
 
 
