@@ -40,9 +40,9 @@ def save(figure, profile, name, data):
     """
     if "seed" in data and not {"key", "key_0"} & set(data):
         raise ValueError(f"The data of {name} must name their runs in a column `key`.")
-    for title in [legend.get_title() for legend in figure.legends] if profile == "paper" else ():
+    for title in [legend.get_title() for legend in figure.legends]:
         seen, _, _ = title.get_text().partition(SO_FAR)
-        title.set_text(seen + _so_far(name))
+        title.set_text(seen + (_so_far(name) if profile == "paper" else ""))
     folder = root() / "figures" / profile
     for ending in ("png", "pdf"):
         # No date, so that the same runs give the same file.

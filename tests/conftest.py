@@ -4,12 +4,13 @@ What only one backend has is in files of its name, which the other does not coll
 """
 
 import os
+import tempfile
+
+import hypothesis
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-
-import hypothesis  # noqa: E402
-import keras  # noqa: E402
+BACKEND = os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+collect_ignore_glob = ["*_jax.py" if BACKEND == "tensorflow" else "*_tensorflow.py"]
 
 # Fixed examples, and no clock: a busy machine draws slowly.
 clock = {"deadline": None, "suppress_health_check": [hypothesis.HealthCheck.too_slow]}
@@ -17,34 +18,33 @@ hypothesis.settings.register_profile("fixed", derandomize=True, database=None, *
 hypothesis.settings.register_profile("random", database=None, **clock)  # for `make soak`
 hypothesis.settings.load_profile(os.environ.get("LANGEVIN_HYPOTHESIS", "fixed"))
 
-if keras.backend.backend() == "tensorflow":
-    import tensorflow as tf
-
-    # Two devices on any machine, for MirroredStrategy; to be set before the first tensor.
-    cpu = tf.config.list_physical_devices("CPU")[0]
-    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-    collect_ignore_glob = ["*_jax.py"]
-else:
-    import tempfile
-
-    import jax
-
-    # Many tests compile the same program; the folder lives as long as this process.
-    folder = tempfile.TemporaryDirectory(prefix="langevin-tests-")
-    cache = {
-        "jax_compilation_cache_dir": folder.name,
-        "jax_persistent_cache_min_compile_time_secs": 0.0,
-        "jax_persistent_cache_min_entry_size_bytes": -1,
-    }
-    for option, value in cache.items():
-        jax.config.update(option, value)
-        os.environ[option.upper()] = str(value)  # for the processes that tests start
-    collect_ignore_glob = ["*_tensorflow.py"]
-
 
 def pytest_configure(config):
     # Keras asks its arrays for a copy in a way that NumPy 2 deprecates.
     config.addinivalue_line("filterwarnings", "ignore:__array__ implementation doesn't accept")
+    # Workers, if there are any, run the tests, and have this process's environment.
+    worker = hasattr(config, "workerinput")
+    if BACKEND == "jax" and not worker:
+        keep_what_is_compiled(config)
+    if BACKEND == "tensorflow" and (worker or config.getoption("dist", "no") == "no"):
+        have_two_devices()
+
+
+def keep_what_is_compiled(config):
+    """Many tests compile the same program."""
+    folder = tempfile.TemporaryDirectory(prefix="langevin-tests-")
+    config.add_cleanup(folder.cleanup)
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = folder.name
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+    os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
+
+
+def have_two_devices():
+    """On any machine, for MirroredStrategy; to be said before the first tensor."""
+    import tensorflow as tf
+
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 
 
 def pytest_runtest_setup(item):

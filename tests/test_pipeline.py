@@ -28,7 +28,13 @@ def assert_every_csv_names_the_runs_behind_its_figure():
         assert all(map(store.find, named)) and bool(named) == (path.stem not in WITHOUT_RUNS)
 
 
-def test_every_notebook_runs_in_the_smoke_profile(capfd):
+@pytest.fixture
+def one_process(monkeypatch):
+    """The other core has tests of its own."""
+    monkeypatch.setenv("LANGEVIN_WORKERS", "1")
+
+
+def test_every_notebook_runs_in_the_smoke_profile(capfd, one_process):
     assert pipeline.figures("smoke")
     said = capfd.readouterr().out
     for notebook in profiles.notebooks("smoke"):
@@ -39,8 +45,7 @@ def test_every_notebook_runs_in_the_smoke_profile(capfd):
     assert_every_csv_names_the_runs_behind_its_figure()
 
 
-def test_smoke_runs_trained_again_are_equal_to_the_bit(capfd, monkeypatch):
-    monkeypatch.setenv("LANGEVIN_WORKERS", "1")  # the other core has tests of its own
+def test_smoke_runs_trained_again_are_equal_to_the_bit(capfd, one_process):
     assert verify.verify("smoke")
     assert "DIFFERS" not in capfd.readouterr().out
 

@@ -126,6 +126,7 @@ def test_a_figure_of_recorded_runs_says_how_many_are_missing(finals, tmp_path, m
     monkeypatch.setattr(profiles, "notebooks", lambda _: ["depth", "depth-mnist"])
     monkeypatch.setattr(profiles, "planned", lambda _, name: planned * (name == "depth-mnist"))
     monkeypatch.setattr(profiles, "store", lambda *_: Store(tmp_path))
+    figure = plots.gain_by_depth(finals, "")
     for stored, profile, name, end in (
         (0, "paper", "depth-mnist-gain", "on cpu; so far 0 of 4 runs"),
         (0, "quick", "depth-mnist-gain", "on cpu"),
@@ -135,8 +136,7 @@ def test_a_figure_of_recorded_runs_says_how_many_are_missing(finals, tmp_path, m
     ):
         for run in planned[:stored]:
             Store(tmp_path).save({"key": key_of(run), "history": {}})
-        figure = plots.save(plots.gain_by_depth(finals, ""), profile, name, finals)
-        plots.save(figure, profile, name, finals)  # once more says it once
+        plots.save(figure, profile, name, finals)
         assert figure.legends[0].get_title().get_text().endswith(end)
 
 

@@ -83,6 +83,7 @@ def test_each_learning_is_trained_once_and_kept(tmp_path, monkeypatch, capsys):
     frame = learning.learn(planned, Store(tmp_path))
     assert frame.groupby("key").epoch.max().tolist() == [2] * 4
     assert set(frame.arm) == {"wake-sleep", "reweighted"}
+    assert ((frame.compile_seconds > 0) == (frame.epoch == 0)).all()
 
     monkeypatch.setattr(learning, "train", lambda _: pytest.fail("trained twice"))
     again = learning.learn(planned, Store(tmp_path), train=False)

@@ -30,8 +30,9 @@ from langevin.runs import (
 from langevin.store import digest
 from langevin.training import order
 
-SCHEMA = 1
+SCHEMA = 2
 SCORED, SCORE_SAMPLES = 500, 50  # images of each set at most, samples for each
+PARTS = 10  # in which they are scored, of equal size: each size is compiled
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,10 +94,10 @@ def train(learning):
 
     Returns: a list of dicts with epoch, log_likelihood (nats, the mean over the first test images
         of its lower bound by samples), val_log_likelihood (of the last training images, which are
-        not learned) and seconds.
+        not learned), seconds and compile_seconds.
     """
     images, tested, _ = images_of(learning.dataset, learning.side)
-    scored = min(SCORED, len(images) // 5)
+    scored = PARTS * min(SCORED // PARTS, len(images) // (5 * PARTS))
     kept, images = images[-scored:], images[:-scored][: learning.train_size]
     if learning.batch_size > len(images):
         raise ValueError(
@@ -116,8 +117,10 @@ def train(learning):
         return machine.log_likelihood(x, SCORE_SAMPLES)
 
     changed = [*machine.variables, machine.seeds.state]
-    learned = _compiled(step, [*changed, *optimizer.variables])
-    scores_of = _compiled(score, changed)
+    begun = time.perf_counter()
+    learned = _compiled(step, [*changed, *optimizer.variables], images[: learning.batch_size])
+    scores_of = _compiled(score, changed, kept[: scored // PARTS])
+    compile_seconds = time.perf_counter() - begun
     rows, batches = [], len(images) // learning.batch_size
     for epoch in range(learning.epochs + 1):
         begun = time.perf_counter()
@@ -127,21 +130,23 @@ def train(learning):
         seconds = time.perf_counter() - begun
         scores = [_mean(scores_of, part) for part in (tested[:scored], kept)]
         names = ("log_likelihood", "val_log_likelihood")
-        rows.append({"epoch": epoch, **dict(zip(names, scores)), "seconds": seconds})
+        times = {"seconds": seconds, "compile_seconds": 0.0 if epoch else compile_seconds}
+        rows.append({"epoch": epoch, **dict(zip(names, scores)), **times})
     return rows
 
 
 def _mean(score, images):
-    parts = [score(part) for part in np.array_split(images, 10)]
+    parts = [score(part) for part in np.split(images, PARTS)]
     return float(np.concatenate([keras.ops.convert_to_numpy(part) for part in parts]).mean())
 
 
-def _compiled(function, variables):
-    """A function of images that reads and changes these variables, compiled by the backend."""
+def _compiled(function, variables, images):
+    """A function of as many images that reads and changes these variables, compiled by the backend
+    ahead of its first call."""
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
-        return tf.function(function)
+        return tf.function(function).get_concrete_function(tf.constant(images))
     import jax
 
     @jax.jit
@@ -151,8 +156,10 @@ def _compiled(function, variables):
         found = [scope.get_current_value(variable) for variable in variables]
         return [value if new is None else new for value, new in zip(values, found)], result
 
+    compiled = pure.lower([v.value for v in variables], images).compile()
+
     def run(x):
-        values, result = pure([v.value for v in variables], x)
+        values, result = compiled([v.value for v in variables], x)
         for variable, value in zip(variables, values):
             variable.assign(value)
         return result
@@ -175,7 +182,7 @@ def learn(learnings, store, executor=None, train=True):
     Args and what it says: as `langevin.sweep`.
 
     Returns: a tidy frame, one row an epoch: the settings, `arm`, log_likelihood,
-        val_log_likelihood, seconds, backend, device, key.
+        val_log_likelihood, seconds, compile_seconds, backend, device, key.
     """
     found = stored(learnings, store)
     missing = [one for one in learnings if one not in found]
