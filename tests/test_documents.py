@@ -36,7 +36,7 @@ def test_the_code_of_a_document_runs_from_top_to_bottom(name, tmp_path, monkeypa
     monkeypatch.chdir(tmp_path)
     path = next(path for path in DOCUMENTS if path.name == name)
     assert (code := blocks(path, "python"))
-    names = {"__name__": "document"}
+    names = {"__name__": "__main__"}
     for one in code:
         exec(compile(one, str(path), "exec"), names)
     assert isinstance(names["model"].optimizer, langevin.Langevin)

@@ -17,7 +17,7 @@ LUMINANCE = """() => [["main", "color"], ["body", "backgroundColor"]].map(([plac
 })"""
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def site(checkout, environment):
     """The page of the copy, one of its notebooks executed as far as the page can tell."""
     book = nbformat.read(checkout / "notebooks" / "start-here.ipynb", 4)
@@ -37,7 +37,7 @@ def pages_of(site):
     return sorted(set(site.rglob("*.html")) - {site / "api" / "index.html"})
 
 
-def test_every_page_is_readable_and_loads_nothing_from_afar(site, chromium):
+def test_every_page_is_readable_leads_on_and_loads_nothing_from_afar(site, chromium):
     page = chromium.new_page()
     asked, troubles = [], []
     page.on("request", lambda request: asked.append(request.url))
@@ -61,21 +61,14 @@ def test_every_page_is_readable_and_loads_nothing_from_afar(site, chromium):
         )
         assert all(shown), path.name
         assert all(pictures.evaluate_all("images => images.map(image => image.alt.length > 5)"))
-    page.goto((site / "api" / "langevin" / "optimizers.html").as_uri())
-    assert "LAdadelta" in page.inner_text("main")
-    page.close()
-    assert {url.partition(":")[0] for url in asked} <= {"file", "data"} and not troubles
-
-
-def test_a_figure_leads_to_its_notebook_and_every_link_between_pages_is_whole(site, chromium):
-    page = chromium.new_page()
-    page.goto((site / "index.html").as_uri())
-    page.get_by_alt_text("Figure 1 of: Start here", exact=False).click()
-    assert page.url.endswith("notebooks/start-here.html")
-    for path in pages_of(site):
-        page.goto(path.as_uri())
         links = page.locator("a[href]").evaluate_all("links => links.map(link => link.href)")
         local = [link.partition("#")[0] for link in links if link.startswith("file:")]
         for link in sorted(set(local)):
             assert (site / link.partition(f"{site.name}/")[2]).exists(), f"{path.name}: {link}"
+    page.goto((site / "api" / "langevin" / "optimizers.html").as_uri())
+    assert "LAdadelta" in page.inner_text("main")
+    page.goto((site / "index.html").as_uri())
+    page.get_by_alt_text("Figure 1 of: Start here", exact=False).click()
+    assert page.url.endswith("notebooks/start-here.html")
     page.close()
+    assert {url.partition(":")[0] for url in asked} <= {"file", "data"} and not troubles
