@@ -160,7 +160,7 @@ def all_groups():
         Group("step, resnet", list(model_steps("resnet")), 5),
         Group("seeds together, dense-20", list(seeds_together()), 5),
         # The epochs last: what was measured before says where their time goes.
-        Group("further run, dense-20", [Comparison(first, second, goal=1.05)], 5),
+        Group("further run, dense-20", [Comparison(first, second, goal=1.05)], 11),
         Group("compilation", list(compilations()), 3),
         *(Group(f"epoch, {m}", list(epochs(m)), 5) for m in ("dense-3", "dense-20")),
         Group("epoch, dense-40", list(epochs("dense-40")), 3),
