@@ -149,7 +149,6 @@ class Program:
         noisy = set(placement.choose(self.paths, layers))
         sizes = np.diff([0, *self.ends])
         mask = np.array([i in noisy for i in range(len(sizes))], noise.dtype())
-        mask = np.array([i in noisy for i in range(len(sizes))], noise.dtype())
         return np.repeat(mask, sizes)
 
     def epoch(self, orders, rates, sigmas, moves=None, steps=None):
