@@ -33,7 +33,8 @@ from langevin import limits, models, optimizers, training
 from langevin.variants import COMPILATION, FIRST, FIT, KERAS, SECOND, tensors
 
 # Subjects: called once they make one pass and return its seconds, an epoch's or a step's, a seed.
-# Their `facts` go into the table: what they need, in operations and bytes.
+# Their `facts` go into the table: what they need, in operations and bytes, and of an epoch the
+# seconds of each pass's evaluation.
 
 # Subjects that differ only in data share a compiled program, as runs do.
 _PROGRAMS = weakref.WeakValueDictionary()
@@ -54,7 +55,7 @@ class OurLoop:
         self.program = _PROGRAMS.get(key) or training.backend().Program(*key)
         _PROGRAMS[key] = self.program
         self.program.start(self.group)
-        self.facts = {}
+        self.facts = {"evaluation": []} if self.evaluates else {}
         if variant.what == "step":
             self.facts = limits.needs(self.program.model, setting.batch_size)
 
@@ -63,11 +64,14 @@ class OurLoop:
         begun = time.perf_counter()
         order = training.order(0, self.passes, self.images)
         self.program.epoch(np.stack([order] * self.together), self.rates, self.sigmas)
-        if self.evaluates:
-            self.program.measure()
-            return (time.perf_counter() - begun) / self.together
         limits.wait(self.program)
-        return (time.perf_counter() - begun) / self.steps / self.together
+        steps = (time.perf_counter() - begun) / self.together
+        if not self.evaluates:
+            return steps / self.steps
+        self.program.measure()
+        seconds = (time.perf_counter() - begun) / self.together
+        self.facts["evaluation"].append(seconds - steps)
+        return seconds
 
 
 class OurStep(OurLoop):
@@ -196,8 +200,6 @@ class Fit:
     to a second of waiting for the input pipeline of the epoch before: that does not count here.
     """
 
-    facts = {}
-
     def __init__(self, variant, setting):
         run, data = setting.run(variant), setting.data(variant)
         self.model = models.build(run, data.x_train.shape[1:], data.classes)
@@ -213,19 +215,30 @@ class Fit:
         images = setting.steps_of(variant) * setting.batch_size
         x, y = tensors(data.x_train[:images], data.y_train[:images])
         self.given = {"x": x, "y": y, "batch_size": setting.batch_size, "verbose": 0}
-        self.clock = _StepClock if variant.what == "step" else _EpochClock
+        self.facts, self.clock = {}, _StepClock()
         if variant.what == "epoch":
             self.given |= setting.evaluated
+            self.clock = _EpochClock()
+            self.facts = {"evaluation": self.clock.evaluation}
 
     def __call__(self):
-        clock = self.clock()
-        self.model.fit(**self.given, callbacks=[clock])
-        return clock.seconds()
+        self.model.fit(**self.given, callbacks=[self.clock])
+        return self.clock.seconds()
 
 
 class _EpochClock(keras.callbacks.Callback):
+    def __init__(self):
+        super().__init__()
+        self.evaluation = []
+
     def on_epoch_begin(self, epoch, logs=None):
         self.begun = time.perf_counter()
+
+    def on_test_begin(self, logs=None):
+        self.evaluating = time.perf_counter()
+
+    def on_test_end(self, logs=None):
+        self.evaluation.append(time.perf_counter() - self.evaluating)
 
     def on_epoch_end(self, epoch, logs=None):
         self.ended = time.perf_counter()
