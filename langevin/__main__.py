@@ -76,7 +76,7 @@ def _studies(options):
             if "noise" in parameters and kind == "runs":
                 from langevin.remedies import study  # it draws too, and few commands need it
 
-                yield notebook, planned, kind, store
+                yield f"{notebook}, learning rates tried", planned, kind, store
                 planned = study.reported(parameters, planned, store)
             if options.seeds is not None:
                 planned = [run for run in planned if run.seed < options.seeds]

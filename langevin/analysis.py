@@ -43,7 +43,7 @@ LANGEVIN = "sigma > 0 and langevin_layers == 'all'"
 DEEPEST = "sigma > 0 and langevin_layers == 'deepest 30 %'"
 DEEPEST_90 = "sigma > 0 and langevin_layers == 'deepest 90 %'"
 SHALLOWEST = "sigma > 0 and langevin_layers == 'shallowest 30 %'"
-HOLDS, DOES_NOT, NOT_DECIDED = "holds", "does not", "not decided"
+HOLDS, DOES_NOT, NOT_DECIDED = "holds", "does not hold", "not decided"
 
 
 def final(frame, last=3):
@@ -406,6 +406,8 @@ def claim_2(finals, setting, baseline=PLAIN, treatment=LANGEVIN, contrast=NOISE)
         )
     else:
         verdict = NOT_DECIDED, "no slope is significant alone, and not both are bounded"
+        if depths == 0:
+            verdict = NOT_DECIDED, "one depth has no slope"
     verdict = verdict[0], f"{verdict[1]}: {_by_depth(pairs, slopes, p)}"
     rows = [
         {

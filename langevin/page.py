@@ -115,9 +115,11 @@ class _Exporter(HTMLExporter):
 def markdown(text, folder="", escape=False):
     """Markdown of a file in this folder, as HTML; links lead to pages or to the repository.
 
-    HTML in it is passed on, or shown as it is written if `escape`.
+    HTML in it is passed on, or shown as it is written if `escape`.  A table's cells of much text
+    are marked as long.
     """
-    return MarkdownWithMath(renderer=_Renderer(folder, escape)).render(text)
+    html = MarkdownWithMath(renderer=_Renderer(folder, escape)).render(text)
+    return re.sub("<td(?=>[^<]{80})", '<td class="long"', html)
 
 
 class _Renderer(IPythonRenderer):

@@ -128,7 +128,8 @@ def _recorded(profile, plan):
             stored = runs.stored(tried, store)
             missing = [one for one in tried if one not in stored] + following
             hours = sweeps.estimate(missing, 1) / 3600
-            what = f"none of {len(following or planned)} runs is recorded"
+            count = len(tried) + len(following) if following else len(planned)
+            what = f"none of {count} runs is recorded"
             what += f", about {hours:.1f} hours of one core" * bool(missing)
             print(f"{name}: {what}; left out.")
         else:
@@ -275,7 +276,7 @@ def _compilation(profile, plan, begun):
             if (path := store.find(key)) and path.stat().st_mtime >= begun:
                 trained[key] = store.load(key)["history"]
     if not trained:
-        return "No run had to be trained or compiled."
+        return "No run of a study had to be trained or compiled."
     training, compiling = (
         sum(sum(history.get(column, ())) for history in trained.values())
         for column in ("seconds", "compile_seconds")

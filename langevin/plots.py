@@ -54,6 +54,7 @@ def outcomes(
     strip = 0.3 * (100 - bottom)
     for axes, panel, lowest in panels(grid, finals, row, column):
         above = finals[finals[column] == panel[column].iloc[0]]
+        counted = set(panel[x][~panel.started])  # both arms are, where one has such runs
         places = [value for value in order if value in set(above[x])]
         for shift, (arm, (query, color, marker)) in zip(shifts, arms.items()):
             optimizer = panel.optimizer.iloc[0]
@@ -61,12 +62,12 @@ def outcomes(
             color = color or COLORS[optimizer]
             runs = panel.query(query)
             _arm(axes, runs, x, places, color, shift, text, marker, join=dodge > 0)
-            _not_trained(axes, runs, x, places, color, shift, bottom, strip)
+            _not_trained(axes, runs, x, places, counted, color, shift, bottom, strip)
         for place, value in enumerate(places):
             if value not in set(panel[x]):
                 axes.text(place, bottom + 2, "not run", color=GREY, fontsize=8, ha="center")
         axes.axhspan(bottom - strip, bottom, color="0.94", zorder=0)
-        text = "not trained at the end:"
+        text = "not trained at the end, in no median:"
         axes.text(-0.45, bottom - 0.06 * strip, text, color=GREY, fontsize=8, va="top")
         axes.set(ylim=(bottom - strip, 101), yticks=np.arange(bottom, 101, 20))
         _category_axis(axes, places, label or x if lowest else None)
@@ -119,11 +120,12 @@ def _spread(count, width):
     return width * np.linspace(-1, 1, count) if count > 1 else np.zeros(count)
 
 
-def _not_trained(axes, arm, x, order, color, shift, bottom, strip):
+def _not_trained(axes, arm, x, order, counted, color, shift, bottom, strip):
     """The runs that are not trained at the end, at their places on the strip, and their number."""
     for place, value in enumerate(order):
         runs = arm[arm[x] == value]
-        if dead := len(runs) - runs.started.sum():
+        if len(runs) and value in counted:
+            dead = (~runs.started).sum()
             x_places = place + 1.3 * shift + _spread(dead, 0.09)
             height = np.full(dead, bottom - 0.5 * strip)
             axes.plot(x_places, height, "x", color=color, ms=4.5)

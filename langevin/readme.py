@@ -66,7 +66,10 @@ def _recorded(notebook):
     found = runs.stored([*planned, *learnings, *following], store)
     hours = sum(sum(record["history"]["seconds"]) for record in found.values()) / 3600
     planned += study.expected(parameters, planned) if not following else following
-    text = f"{len(found)} of {len(planned or learnings)} runs, {hours:.1f} hours"
+    text = f"{len(found)} of {len(planned or learnings)} runs"
+    text += f", {hours:.1f} hours" if found else ""
+    if learnings and len(found) < len(learnings):
+        text += "; missing: time not known"
     if missing := [run for run in planned if run not in found]:
         text += f"; missing: {_about(missing, 1, 3600, 'hours')}"
     return text

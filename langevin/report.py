@@ -67,6 +67,7 @@ def headline(finals):
     return "\n".join([f"| {head} |", "| --- | --- | --- |", *rows])
 
 
+PUBLISHED = ("adam", "rmsprop")  # the paper gives their learning rates
 STARTS = {"glorot_uniform": "the paper's initialization, Glorot's,", "he_uniform": "He's"}
 ANSWERS = {
     (True, False): "Partly: noise helps where the initialization fails, and only there.",
@@ -77,17 +78,37 @@ ANSWERS = {
 
 
 def answer(finals):
-    """At which depths noise helps Adam, from either start, and at which it costs, as Markdown."""
-    adam = finals[finals.optimizer == "adam"]
-    said, helped = [], []
-    for start, name in STARTS.items():
-        helps, costs = _by_depth(adam[adam.initializer == start])
-        told = [f"helps at {' and '.join(helps)}" if helps else "helps at no depth"]
-        told += [f"costs {', '.join(costs)}"] if costs else []
-        said.append(f"from {name} it {' and '.join(told)}")
-        helped.append(bool(helps))
-    depths = f"{finals.depth.min()} to {finals.depth.max()}"
-    return f"**{ANSWERS[tuple(helped)]}** With Adam, at {depths} layers, {'; '.join(said)}."
+    """At which depths noise helps an optimizer, from either start, and at which it costs, as
+    Markdown; of those whose learning rates the paper does not give, only whether it helps."""
+    lines, answers, others = [], set(), {}
+    for optimizer in filter(set(finals.optimizer).__contains__, plots.NAMES):
+        runs, name = finals[finals.optimizer == optimizer], plots.NAMES[optimizer]
+        found = {start: _by_depth(runs[runs.initializer == start]) for start in STARTS}
+        helped = tuple(bool(helps) for helps, _ in found.values())
+        if optimizer not in PUBLISHED:
+            others[name] = any(helped)
+            continue
+        answers.add(ANSWERS[helped])
+        told = (_told(STARTS[start], *both) for start, both in found.items())
+        depths = f", at {finals.depth.min()} to {finals.depth.max()} layers," if not lines else ""
+        lines.append(f"With {name}{depths} {'; '.join(told)}.")
+    for helps, does in ((True, "helps too"), (False, "helps at no depth")):
+        if names := [name for name, helped in others.items() if helped == helps]:
+            lines.append(
+                f"With {' and '.join(names)}, whose rates the paper does not give, it {does}."
+            )
+    bold = answers.pop() if len(answers) == 1 else "It depends on the optimizer."
+    margin = 100 * analysis.SMALLEST_GAIN
+    return (
+        f"**{bold}** {' '.join(lines)} (Told is what is significant: a difference in the runs that "
+        f"end trained, or one in accuracy whose 95 % interval lies beyond {margin:g} points.)"
+    )
+
+
+def _told(start, helps, costs):
+    told = [f"helps at {' and '.join(helps)}" if helps else "helps at no depth"]
+    told += [f"costs {', '.join(costs)}"] if costs else []
+    return f"from {start} it {' and '.join(told)}"
 
 
 def _by_depth(runs):
@@ -102,7 +123,8 @@ def _by_depth(runs):
         elif enough and row.gain_low > analysis.SMALLEST_GAIN:
             helps.append(f"{row.depth} layers (by {100 * row.gain:.1f} points of accuracy)")
         if enough and row.gain_high < -analysis.SMALLEST_GAIN:
-            costs.append(f"{-100 * row.gain:.1f} points of accuracy at {row.depth} layers")
+            low, gain, high = (-100 * g for g in (row.gain_high, row.gain, row.gain_low))
+            costs.append(f"{gain:.1f} points ({low:.1f} to {high:.1f}) at {row.depth} layers")
     return helps, costs
 
 
@@ -151,7 +173,7 @@ def why(finals):
     seeds = set.intersection(*noises) if noises else set()
     told = {words: here[here.seed.isin(seeds)] for words, here in told.items()}
     rows = [f"| {words} | {_outcome(here)} |" for words, here in told.items() if len(here)]
-    head = f"noise, Adam at depth {depth} from Glorot's start, {len(seeds)} seeds"
+    head = f"Adam at depth {depth}, Glorot's start unless said, {len(seeds)} seeds: noise"
     head = f"| {head} | runs that end trained |"
     return _because(told), "\n".join([head, "| --- | --- |", *rows])
 
@@ -167,12 +189,14 @@ def _because(arms):
                                                "none, from He's start"])  # fmt: skip
     if not all((none, along, early, late, he)):
         return "Not all of these arms were run: they do not say why."
-    said = f"noise in the first 1 % of the steps alone starts {early[1]} runs, only after them "
-    said += f"{late[1]}, all along {along[1]}, none {none[1]}"
-    if capped := [words for words in arms if "its P at most" in words and len(arms[words])]:
-        counts = [f"at most {words.split()[-1]} {share(words)[1]}" for words in capped]
-        said += f"; all along with P {', '.join(counts)}"
-    said += f"; none, from He's start, {he[1]}"
+    said = (
+        f"with noise in the first 1 % of the steps alone {early[1]} runs end trained, with noise "
+    )
+    said += f"only after them {late[1]}, all along {along[1]}; without noise {none[1]}"
+    for words in arms:
+        if words.startswith("none, learning rate") and (other := share(words)):
+            said += f", at learning rate {words.split()[-1]} {other[1]}"
+    said += f", from He's start {he[1]}"
     if min(early[0], late[0]) >= along[0] > none[0] and he[0] >= along[0]:
         return (
             "Noise repairs a silent start, one from which too little of the signal arrives at the "
@@ -183,8 +207,8 @@ def _because(arms):
 
 def _afterwards(arms):
     """What noise does once training has started, in a sentence; "" from too few pairs."""
-    along, early, he = (arms[words] for words in ("all along", CONDITIONS["first 1 %"],
-                                                  "none, from He's start"))  # fmt: skip
+    none, along, early, he = (arms[words] for words in ("none", "all along",
+                              CONDITIONS["first 1 %"], "none, from He's start"))  # fmt: skip
     both, contrast = pd.concat([along, early]), (*analysis.NOISE, "condition")
     is_early = both.condition == "first 1 %"
     pairs = analysis.pair(both, ~is_early, is_early, contrast)
@@ -193,12 +217,17 @@ def _afterwards(arms):
         return ""
     low, gain, high = (100 * value for value in (row.gain_low, row.gain, row.gain_high))
     does = "costs accuracy" if low > 0 else "adds accuracy" if high < 0 else "is not decided on"
-    accuracies = (100 * arm[arm.started].val_accuracy.median() for arm in (along, early, he))
-    told = "{:.1f} % with noise all along, {:.1f} % with early noise alone, {:.1f} % from He's"
+    told = {"with noise all along": along, "with early noise alone": early,
+            "without noise": none, "without noise from He's start": he}  # fmt: skip
+    medians = [
+        f"{100 * arm[arm.started].val_accuracy.median():.1f} % {words}"
+        for words, arm in told.items()
+        if arm.started.any()
+    ]
     return (
         f"Once training has started noise {does}: of the runs that end trained the median accuracy "
-        f"is {told.format(*accuracies)} start without noise; early noise alone over noise all "
-        f"along {gain:+.1f} points ({low:+.1f} to {high:+.1f}, {row.n_both} pairs)."
+        f"is {', '.join(medians)}; early noise alone over noise all along {gain:+.1f} points "
+        f"({low:+.1f} to {high:+.1f}, {row.n_both} pairs)."
     )
 
 
@@ -308,8 +337,8 @@ def _named(rows, what):
 
 def _verdict(row):
     """In bold where all planned seeds are there; before, it is an interim look."""
-    words = {analysis.HOLDS: "holds", analysis.DOES_NOT: "does not hold"}
-    text, (there, _, planned) = words.get(row.verdict, row.verdict), row.seeds.partition(" of ")
+    there, _, planned = row.seeds.partition(" of ")
     if there != planned:
-        return f"so far: {text} ({row.seeds} seeds)"
-    return f"**{text}** ({there} seeds)" if row.verdict in words else f"{text} ({there} seeds)"
+        return f"so far: {row.verdict} ({row.seeds} seeds)"
+    text = row.verdict if row.verdict == analysis.NOT_DECIDED else f"**{row.verdict}**"
+    return f"{text} ({there} seeds)"

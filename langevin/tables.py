@@ -102,7 +102,7 @@ def _study(profile, notebook, by, claims):
     finals["network"] = finals.model.map(plots.MODELS) + ", " + finals.dataset_label
     planned = profiles.planned(profile, notebook)
     parts = [
-        report.by_setting(group, by, claims, **given).assign(seeds=_seeds(group, planned))
+        report.by_setting(group, by, claims, **given).assign(seeds=_seeds(group, by, planned))
         for _, group in report.settings_of(finals, by)
     ]
     rows = pd.concat(parts, ignore_index=True)
@@ -111,12 +111,15 @@ def _study(profile, notebook, by, claims):
     return rows.assign(figure=notebook, setting=setting, data=data)
 
 
-def _seeds(finals, planned):
-    """How many seeds every arm of a setting has at every depth, and how many it is to have."""
+def _seeds(finals, by, planned):
+    """How many seeds every arm of a setting has at every depth that is planned, at its own where
+    the depth makes the setting, and how many it is to have."""
     arms = finals.groupby(["depth", "sigma", "langevin_layers"])
     networks = set(finals[NETWORK].itertuples(index=False, name=None))
-    wanted = {r.seed for r in planned if tuple(getattr(r, n) for n in NETWORK) in networks}
-    return f"{arms.seed.nunique().min()} of {len(wanted)}"
+    wanted = [r for r in planned if tuple(getattr(r, n) for n in NETWORK) in networks]
+    missing = {r.depth for r in wanted} - set(finals.depth) if "depth" not in by else ()
+    there = 0 if missing else arms.seed.nunique().min()
+    return f"{there} of {len({r.seed for r in wanted})}"
 
 
 def verdicts(rows):

@@ -172,7 +172,7 @@ def test_panels_of_a_heat_map_share_their_places(finals):
 
 def test_the_verdict_map_counts_every_verdict_once():
     table = pd.DataFrame({"claim": ["C1", "C2", "C2", "C1"], "setting": ["a", "a", "b", "b"],
-                          "verdict": ["holds", "does not", "not decided", "not decided"],
+                          "verdict": ["holds", "does not hold", "not decided", "not decided"],
                           "pairs": [7, 7, 7, 0],
                           "data": ["MNIST", "MNIST", "MNIST", "none yet"]})  # fmt: skip
     figure = plots.verdict_map(table, "title")
