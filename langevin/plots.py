@@ -20,6 +20,7 @@ STRIP = (-30_000, -4_500, -150)
 # A band needs this many seeds; below, the points speak alone.
 BAND = 10
 BOX = "95 % interval of the median"
+NOT_RUN = {"s": "not run", "color": GREY, "fontsize": 7}
 
 
 def outcomes(
@@ -285,7 +286,7 @@ def kernel_widths(frame, title, epochs):
 
 
 def heat(finals, title):
-    """Median test accuracy of the runs that started, over sigma and learning rate: a row an
+    """Median test accuracy of the runs that end trained, over sigma and learning rate: a row an
     initializer, a column a depth.  A cell in which not all did says how many, and how many
     diverged."""
     rows, columns = finals.initializer.nunique(), finals.depth.nunique()
@@ -308,8 +309,10 @@ def heat(finals, title):
             annot_kws={"fontsize": 8}, **scale,
         )  # fmt: skip
         for y, x in np.argwhere(cells.accuracy.isna().to_numpy()):  # left empty by seaborn
-            axes.text(x + 0.5, y + 0.5, cells.text.iloc[y, x], fontsize=8, ha="center", va="center")
-        axes.set(xlabel="sigma", ylabel="", facecolor="0.9")
+            text = {"s": cells.text.iloc[y, x]} if cells.text.iloc[y, x] else NOT_RUN
+            axes.text(x + 0.5, y + 0.5, **{"fontsize": 8, **text}, ha="center", va="center")
+        axes.set(xlabel="sigma", ylabel="")
+        axes.tick_params(labelbottom=True)
         axes.set_title(axes.get_title("left").split(" (")[0].replace(", ", "\n"))
         axes.grid(False)
         axes.set_xticklabels([f"{value:g}" for value in cells.accuracy.columns], rotation=0)
@@ -329,7 +332,7 @@ def _cell(runs):
     if len(started) < len(runs):
         text += f"\n{len(started)}/{len(runs)}"
     if diverged:
-        text += f", {diverged} div."
+        text += f"\n{diverged} diverged"
     return pd.Series({"accuracy": accuracy, "text": text})
 
 

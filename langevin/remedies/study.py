@@ -215,6 +215,7 @@ def overview(finals, depths=(20, 40)):
     Args:
         finals: of dense networks, from `recorded`; what is not there is not recorded.
     """
+    depths = depths if len(finals) else ()
     head = ["remedy", "formula", "source", "read in", *(f"depth {depth}" for depth in depths)]
     rows = [head, ["---"] * len(head)]
     for name, one in {PLAIN: remedies.PLAIN, **remedies.BY_NAME}.items():
@@ -222,7 +223,8 @@ def overview(finals, depths=(20, 40)):
                  for depth in depths]  # fmt: skip
         formula = one.formula.replace("|", "\\|")
         rows.append([name, f"`{formula}`", one.source, one.mark, *found])
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    none = "" if len(finals) else "**No run is recorded yet**: this is what will be compared.\n\n"
+    return none + "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
 def _results(finals):
