@@ -364,7 +364,7 @@ def verdict_map(table, title):
     figure.suptitle(title, x=0.01, ha="left", fontsize=13, fontweight="bold")
     legend = figure.legend(
         loc="outside lower left", ncols=len(VERDICTS), alignment="left",
-        title=f"data: {'; '.join(table.data[table.pairs > 0].unique()) or 'none yet'}",
+        title=f"data: {'; '.join(table.data[table.data != 'none yet'].unique()) or 'none yet'}",
     )  # fmt: skip
     legend.get_title().set(color=GREY, fontsize=9)
     return figure

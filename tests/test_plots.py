@@ -178,7 +178,9 @@ def test_the_verdict_map_counts_every_verdict_once():
     figure = plots.verdict_map(table, "title")
     assert {f"{v} (1)" for v in [*table.verdict, "too few runs"]} <= set(texts(figure))
     assert figure.legends[0].get_title().get_text() == "data: MNIST"
-    plt.close(figure)
+    digits = plots.verdict_map(table.assign(pairs=0, data="scikit-learn's digits"), "title")
+    assert digits.legends[0].get_title().get_text() == "data: scikit-learn's digits"
+    plt.close(figure), plt.close(digits)
 
 
 def test_runs_of_two_devices_are_never_in_one_figure(finals):
