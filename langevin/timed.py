@@ -142,7 +142,9 @@ class FurtherRun:
     facts = {}
 
     def __init__(self, variant, setting):
-        self.run, self.dataset = setting.run(variant), setting.dataset
+        # Usually noise ends at half of the epochs: both are to have it.
+        self.run = dataclasses.replace(setting.run(variant), schedule="constant")
+        self.dataset = setting.dataset
         self.epoch, self.passes = 1 + (variant.what == SECOND), 0
 
     def __call__(self):

@@ -354,7 +354,7 @@ def test_both_epochs_of_a_further_run_are_one_runs_which_shares_the_program(sett
     assert first.facts == {"compiling": 0.5}
     programs = {run.program() for [run] in made}
     assert len(programs) == 1 and len(made) == len({run for [run] in made}) == 2
-    assert {run.epochs for [run] in made} == {2}
+    assert {(run.epochs, run.schedule) for [run] in made} == {(2, "constant")}  # noise in both
 
 
 def test_steps_of_convolutions_are_few_and_long_ones_take_turns_one_by_one(setting):
