@@ -66,7 +66,7 @@ def outcomes(
             _not_trained(axes, runs, x, places, counted, color, shift, bottom, strip)
         for place, value in enumerate(places):
             if value not in set(panel[x]):
-                axes.text(place, bottom + 2, "not run", color=GREY, fontsize=8, ha="center")
+                axes.text(place, bottom + 2, ha="center", **NOT_RUN)
         axes.axhspan(bottom - strip, bottom, color="0.94", zorder=0)
         text = "not trained at the end, in no median:"
         axes.text(-0.45, bottom - 0.06 * strip, text, color=GREY, fontsize=8, va="top")

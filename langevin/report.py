@@ -81,7 +81,7 @@ def answer(finals):
     """At which depths noise helps an optimizer, from either start, and at which it costs, as
     Markdown; of those whose learning rates the paper does not give, only whether it helps."""
     lines, answers, others = [], set(), {}
-    for optimizer in filter(set(finals.optimizer).__contains__, plots.NAMES):
+    for optimizer in plots.values(finals, "optimizer"):
         runs, name = finals[finals.optimizer == optimizer], plots.NAMES[optimizer]
         found = {start: _by_depth(runs[runs.initializer == start]) for start in STARTS}
         helped = tuple(bool(helps) for helps, _ in found.values())
