@@ -6,6 +6,7 @@ import os
 import sys
 import tempfile
 import threading
+import time
 from concurrent import futures
 from pathlib import Path
 
@@ -46,6 +47,32 @@ def worker_count():
 def processes(count):
     """An executor of so many processes as a context; None where this process is to work alone."""
     return workers(count) if count > 1 else contextlib.nullcontext()
+
+
+def results(pool, work, given):
+    """What `work` returns of each tuple of arguments, by an executor that has `submit`, or without
+    one by this process.
+
+    Yields: a list of the results that have come since the last one, an empty one at times.
+    """
+    if pool is None:
+        yield from ([work(*arguments)] for arguments in given)
+        return
+    waiting = {pool.submit(work, *arguments) for arguments in given}
+    try:
+        while waiting:
+            done = {future for future in waiting if future.done()}
+            waiting -= done
+            yield [future.result() for future in done]
+            time.sleep(0 if done else 0.2)  # asked, not waited for: not all have Python's futures
+    except futures.BrokenExecutor as error:
+        raise ChildProcessError(
+            "A process that trained was killed, perhaps since memory ran out. What is finished is "
+            "kept: the same command goes on, with fewer workers if it must."
+        ) from error
+    finally:
+        for future in waiting:
+            future.cancel()
 
 
 @contextlib.contextmanager

@@ -5,8 +5,6 @@ import dataclasses
 import functools
 import itertools
 import os
-import time
-from concurrent import futures
 
 import keras
 
@@ -202,23 +200,11 @@ def _train_missing(missing, store, pool, bar):
 def _train_in(pool, units, store, wait, tick):
     """Units by the processes of an executor; returns the runs that are trained elsewhere."""
     jobs = [{key_of(run): run for run in unit} for unit in units]
-    waiting = {pool.submit(_train_for_other, job, store, wait, training.reduced()) for job in jobs}
+    given = [(job, store, wait, training.reduced()) for job in jobs]
     busy = []
-    try:
-        while waiting:
-            done = {future for future in waiting if future.done()}
-            waiting -= done
-            busy += itertools.chain.from_iterable(future.result() for future in done)
-            tick()
-            time.sleep(0 if done else 0.2)  # asked, not waited for: not all have Python's futures
-    except futures.BrokenExecutor as error:
-        raise ChildProcessError(
-            "A process that trained was killed, perhaps since memory ran out. What is finished is "
-            "kept: the same command goes on, with fewer workers if it must."
-        ) from error
-    finally:
-        for future in waiting:
-            future.cancel()
+    for done in executors.results(pool, _train_for_other, given):
+        busy += itertools.chain.from_iterable(done)
+        tick()
     return busy
 
 

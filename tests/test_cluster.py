@@ -9,6 +9,7 @@ import pytest
 import soak
 
 from langevin import sweeps
+from langevin.remedies.learning import Learning, learn
 from langevin.runs import grid, key_of
 from langevin.store import Store
 from langevin.sweeps import sweep
@@ -76,6 +77,8 @@ class Late:
 
 def test_any_executor_with_submit_will_do(tmp_path):
     assert len(sweep(PLANNED[:1], tmp_path, executor=Late())) == PLANNED[0].epochs + 1
+    machine = Learning(dataset="digits", depth=1, units=8, epochs=2, train_size=200, batch_size=50)
+    assert len(learn([machine], Store(tmp_path), executor=Late())) == machine.epochs + 1
 
 
 def test_a_process_with_other_code_data_or_backend_is_refused(tmp_path):

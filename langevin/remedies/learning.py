@@ -6,7 +6,6 @@ likelihood of images that were not learned.
 
 import dataclasses
 import functools
-import itertools
 import json
 import time
 
@@ -193,9 +192,8 @@ def learn(learnings, store, executor=None, train=True):
     )  # fmt: skip
     if missing and train:
         with executors.progress(len(missing), "learning") as bar, given as pool:
-            done = (pool.map if pool else map)(_keep, missing, itertools.repeat(store))
-            for _ in done:
-                bar.update()
+            for done in executors.results(pool, _keep, [(one, store) for one in missing]):
+                bar.update(len(done))
         found = stored(learnings, store)
     if not found:
         raise ValueError("None of these is stored, and train=False: there is nothing to show.")
