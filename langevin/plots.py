@@ -178,11 +178,7 @@ def gain_by_depth(finals, title):
             if len(here := panel[panel.depth == depth]):
                 _gain_at(axes, place, here, COLORS[panel.optimizer.iloc[0]])
         axes.axhline(0, color="black", lw=0.8)
-        axes.set_yscale("symlog", linthresh=1, linscale=0.7)
-        ticks = [-100, -10, -1, 0, 1, 10, 100]
-        axes.set_yticks(ticks, map(str, ticks))
-        axes.minorticks_off()  # the strip below is no scale
-        axes.set(ylim=(STRIP[0], 110))
+        in_points(axes, "y")
         axes.axhspan(STRIP[0], STRIP[2], color="0.94", zorder=0)
         axes.text(-0.45, 1.2 * STRIP[2], "end trained:", color=GREY, fontsize=8, va="top")
         axes.set_title(axes.get_title("left").split(" (")[0])
@@ -191,6 +187,15 @@ def gain_by_depth(finals, title):
         axes.set_ylabel("Langevin - plain, points\n(linear to 1, then log)")
     finish(figure, title, finals, grid[0, :1])
     return figure
+
+
+def in_points(axes, along):
+    """Gains along "x" or "y": linear to 1 point, then logarithmic, a strip before the least."""
+    ticks = [-100, -10, -1, 0, 1, 10, 100]
+    getattr(axes, f"set_{along}scale")("symlog", linthresh=1, linscale=0.7)
+    getattr(axes, f"set_{along}ticks")(ticks, map(str, ticks))
+    getattr(axes, f"set_{along}lim")(STRIP[0], 110)
+    axes.minorticks_off()  # the strip is no scale
 
 
 def _gain_at(axes, place, pairs, color):

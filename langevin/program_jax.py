@@ -99,6 +99,10 @@ class Program:
         self.slots = [v for v in self.optimizer.variables if v is not self.optimizer.given]
         # A remedy's layers may have losses of their own.
         self.stack = Stack.of(self.model) if run.remedy is None else None
+        # On a CPU two batches of linear systems, which some of them solve, can wait for each other
+        # for ever: each waits on a thread for threads to solve its parts (jaxlib 0.10).
+        alone = run.remedy is not None and jax.default_backend() == "cpu"
+        self._each_run = jax.lax.map if alone else lambda step, runs: jax.vmap(step)(runs)
 
         devices = jax.devices()
         devices = devices[: math.gcd(size, len(devices))]
@@ -122,10 +126,18 @@ class Program:
         numbers = self._by_step(np.zeros((self.size, steps), "float32"))
         still = np.zeros((self.size, steps, self.batch, 3), "int8") if run.augment else None
         data = orders, numbers, numbers, self._by_step(still)
-        epoch = jax.jit(self._epoch, donate_argnums=0)
-        lowered = epoch.lower(self.changing, self.fixed, self.train, *data)
+        runs, steps, whole = (sharding.spec for sharding in (self.by_run, self.by_step, self.whole))
+        # Each device for its own runs: nothing is gathered, and none waits for another.
+        sharded = functools.partial(
+            jax.shard_map, mesh=self.by_run.mesh, out_specs=runs, check_vma=False
+        )
+        epoch = sharded(self._epoch, in_specs=(runs, runs, whole, steps, steps, steps, steps))
+        lowered = jax.jit(epoch, donate_argnums=0).lower(
+            self.changing, self.fixed, self.train, *data
+        )
         self.compiled_epoch = lowered.compile()
-        self.compiled_measure = jax.jit(self._measure).lower(self.changing, self.sets).compile()
+        measure = jax.jit(sharded(self._measure, in_specs=(runs, whole)))
+        self.compiled_measure = measure.lower(self.changing, self.sets).compile()
 
     def start(self, runs):
         """Weights from each run's seed and initializer, blank slots, the run's noise."""
@@ -215,7 +227,6 @@ class Program:
     def _epoch(self, changing, fixed, train, orders, rates, sigmas, moves):
         seeds, masks = fixed
         iteration = next(i for i, v in enumerate(self.slots) if v is self.optimizer.iterations)
-        group_step = jax.vmap(self._step, in_axes=(0, 0, 0, 0, 0, None))
 
         def step(changing, data):
             order, rate, sigma, moves = data
@@ -223,7 +234,8 @@ class Program:
                 jnp.any(sigma > 0), self.draw, lambda *_: jnp.zeros_like(masks),
                 changing[2][iteration][0], sigma, seeds, masks,
             )  # fmt: skip
-            return group_step(*changing, given, (order, rate, moves), train), None
+            now = *changing, given, (order, rate, moves)
+            return self._each_run(lambda one: self._step(*one, train), now), None
 
         return jax.lax.scan(step, changing, (orders, rates, sigmas, moves))[0]
 
@@ -253,7 +265,7 @@ class Program:
 
     def _measure(self, changing, sets):
         weights, others, _ = changing
-        return jax.vmap(self._measure_one, in_axes=(0, 0, None))(weights, others, sets)
+        return self._each_run(lambda one: self._measure_one(*one, sets), (weights, others))
 
     def _measure_one(self, weights, others, sets):
         pieces, parts = shaped(self.model, weights), self._parts(weights)

@@ -74,7 +74,8 @@ def fit(runs, dataset, checkpoint=None, progress=None):
         begun = time.perf_counter()
         orders = np.stack([order(run.seed, epoch, images) for run in group])
         now = slice((epoch - 1) * steps, epoch * steps)
-        program.epoch(orders, rates[:, now], sigmas[:, now], moves=_moves(group, epoch, images))
+        paced = rates[:, now] * _pace(program, first)
+        program.epoch(orders, paced, sigmas[:, now], moves=_moves(group, epoch, images))
         _note(histories, epoch, program, first, begun)
         if progress:
             progress()
@@ -97,6 +98,7 @@ def after(run, dataset, steps):
     with double_precision():
         program = _program_in_double_precision(run.program(), dataset)
         program.start([run])
+        rates = rates * _pace(program, run)
         program.epoch(orders, rates, sigmas, moves=moves, steps=steps)
         return program.measure()[0]
 
@@ -230,6 +232,16 @@ def _probe(program):
     data = program.dataset
     x = data.x_train[: probes.IMAGES].astype("float32") / 255
     return probes.Probe(program.model, x, data.y_train[: probes.IMAGES])
+
+
+def _pace(program, run):
+    """What learning rates are multiplied with until the next epoch, a row a run."""
+    pace = remedies.of(run.remedy).pace
+    if pace is None:
+        return 1.0
+    probe = _probe(program)
+    return np.array([[pace(program.optimizer, probe.model, probe.loss)] for _ in program.visit()],
+                    "float32")  # fmt: skip
 
 
 def _note(histories, epoch, program, run, begun, compile_seconds=0.0):

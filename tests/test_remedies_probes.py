@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from keras import ops
 
+from langevin import LSGD
 from langevin.remedies import diversity, probes, spectrum
 
 GENERATOR = np.random.default_rng(0)
@@ -70,6 +71,46 @@ def test_heavy_ball_falls_at_the_rate_of_the_spectrums_condition():
         sizes.append(np.linalg.norm(x))
     rate = (sizes[-1] / sizes[99]) ** (1 / 300)
     assert rate == pytest.approx((np.sqrt(100) - 1) / (np.sqrt(100) + 1), abs=0.01)
+
+
+@pytest.mark.parametrize("curvatures, least", [
+    (np.geomspace(0.5, 50, 9), 0.5),
+    ([-3.0, 1e-4, *np.geomspace(1, 50, 7)], 50 * spectrum.FLATTEST),
+    ([-3.0] * 9, None),
+])  # fmt: skip
+def test_pace_is_between_the_greatest_and_the_least_positive_curvature(curvatures, least):
+    """Of a quadratic with these; without a positive one it is plain descent's."""
+    turned = np.linalg.qr(GENERATOR.standard_normal((9, 9)))[0]
+    matrix = ops.convert_to_tensor((turned * curvatures) @ turned.T, "float32")
+
+    def loss(values):
+        flat = ops.concatenate([ops.ravel(value) for value in values])
+        return 0.5 * ops.sum(flat * ops.matmul(matrix, flat))
+
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3)])  # 9 weights
+    optimizer = heavy_ball()
+    optimizer.build(model.trainable_variables)
+    found = spectrum.pace(optimizer, model, loss), float(optimizer.momentum_now.numpy())
+    expected = spectrum.heavy_ball(least, max(curvatures)) if least else (1, 0)
+    assert found == pytest.approx(expected, rel=1e-3)
+
+
+def heavy_ball():
+    return type("Paced", (spectrum.HeavyBall, LSGD), {})(learning_rate=0.1, sigma=0.0)
+
+
+def test_heavy_ball_moves_by_its_velocity():
+    """v <- momentum v + g, w <- w - lr v."""
+    weight = keras.Variable(np.ones(3, "float32"))
+    optimizer = heavy_ball()
+    optimizer.build([weight])
+    optimizer.momentum_now.assign(0.5)
+    w, v = np.ones(3), np.zeros(3)
+    for gradient in GENERATOR.standard_normal((5, 3)):
+        optimizer.apply([ops.convert_to_tensor(gradient, "float32")], [weight])
+        v = 0.5 * v + gradient
+        w = w - 0.1 * v
+    np.testing.assert_allclose(weight.numpy(), w, rtol=1e-5)
 
 
 def volume(kernel):

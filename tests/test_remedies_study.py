@@ -1,10 +1,11 @@
 """The comparison: which rate is chosen, and that what is reported is not what chose it."""
 
+import numpy as np
 import pandas as pd
 import pytest
 import yaml
 
-from langevin import Store, grid, remedies, runs
+from langevin import Store, grid, plots, remedies, runs
 from langevin.remedies import study
 from langevin.store import root
 
@@ -103,10 +104,14 @@ def test_figure_and_table_have_a_row_a_remedy():
     assert table.weights.nunique() == 1 and set(table.seconds) == {2.0}
     said = study.answer(finals)
     assert "of 1 remedies 1 end trained in every run alone" in said
-    assert "1 gain accuracy, 0 lose" in said and "adds to 0, takes from 1" in said
+    assert "1 help, 0 hurt" in said and "helps 0, hurts 1" in said
     axes = study.figure(finals, "title").axes[0]
     assert [label.get_text() for label in axes.get_yticklabels()] == [study.PLAIN, "elu"]
-    assert "2/8" in [text.get_text() for text in axes.texts]
+    shown = [text.get_text() for text in axes.texts]
+    assert shown.count("6 → 8 of 8") == 2  # ReLU by noise, and by the remedy
+    assert len(shown) == 3
+    drawn = {line.get_color(): line.get_xdata() for line in axes.lines if len(line.get_xdata())}
+    np.testing.assert_allclose(drawn[plots.GREY], [3] * 6)
 
 
 def test_overview_has_every_remedy_with_its_formula_and_what_noise_does_to_it():
@@ -115,7 +120,9 @@ def test_overview_has_every_remedy_with_its_formula_and_what_noise_does_to_it():
         for remedy, gain, seeds in ((None, 0.02, 6), ("elu", -0.02, 6), ("swish", 0.02, 5))
         for seed in range(seeds) for sigma in (0.0, 1e-3)
     ]  # fmt: skip
-    lines = study.overview(study.named(pd.DataFrame(rows))).splitlines()
+    found = study.overview(study.named(pd.DataFrame(rows)), grid([BLOCK]))
+    told, lines = found.split("\n\n")[0], found.split("\n\n")[1].splitlines()
+    assert "the best of 0.001, 0.003 with Adam" in told
     assert len(lines) == 3 + len(remedies.BY_NAME)
     by_name = {line.split(" | ")[0].strip("| "): line for line in lines[2:]}
     assert set(by_name) == {study.PLAIN, *remedies.BY_NAME}
@@ -132,6 +139,6 @@ def test_overview_has_every_remedy_with_its_formula_and_what_noise_does_to_it():
 
 def test_recorded_is_empty_where_nothing_is(tried, tmp_path):
     found = study.recorded({"noise": NOISE, "seeds": 3}, tried, Store(tmp_path))
-    told = study.overview(found)
+    told = study.overview(found, tried)
     assert found.empty and told.startswith("**No run is recorded yet**")
     assert told.count("\n| ") == len(remedies.BY_NAME) + 3 and "depth 20" not in told

@@ -13,6 +13,7 @@ from langevin.remedies import (
     joins,
     kernels,
     shapes,
+    spectrum,
     targets,
     transformed,
     updates,
@@ -21,8 +22,9 @@ from langevin.remedies.record import Remedy
 
 MODELS = ("dense", "conv-dense")  # whose builders read the slots
 PLAIN = Remedy("He et al., arXiv 1502.01852", "code", "f(W x + b), f = relu")
-_CONCEPTS = activations, shapes, transformed, diversity, joins, kernels, targets, updates, curvature
-BY_NAME = {name: one for concept in _CONCEPTS for name, one in concept.MEMBERS.items()}
+CONCEPTS = (activations, shapes, transformed, diversity, joins, kernels, targets, updates,
+             curvature, spectrum)  # fmt: skip
+BY_NAME = {name: one for concept in CONCEPTS for name, one in concept.MEMBERS.items()}
 
 
 def of(name):

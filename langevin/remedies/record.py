@@ -29,6 +29,8 @@ class Remedy:
         width: units of a hidden layer; fewer where a unit has more weights than one of 64 has.
         start: called with (model, images / 255) before training.
         optimizer: a mixin before the optimizer's class.
+        pace: called before every epoch with (optimizer, model, the loss of the first images as a
+            function of its weights); returns what the run's learning rate is multiplied with.
         backends: where it trains.
     """
 
@@ -45,6 +47,7 @@ class Remedy:
     width: int = 64
     start: Callable | None = None
     optimizer: type | None = None
+    pace: Callable | None = None
     backends: tuple = BACKENDS
 
     def layer(self, x, kind, sizes, name, place, initializer):

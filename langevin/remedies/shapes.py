@@ -139,7 +139,7 @@ def _first_alone(shape, dtype=None):
     return ops.one_hot(0, shape[0], dtype=dtype)
 
 
-_DENDRITES = "Georgescu et al., arXiv 2003.09229"
+_DENDRITES = "Georgescu et al., arXiv 2003.03229"
 _JAGTAP = "Jagtap and Karniadakis, arXiv 2209.02681"
 MEMBERS = {
     "nish": Remedy(

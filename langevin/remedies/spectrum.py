@@ -1,6 +1,7 @@
 """The spectrum of a loss's Hessian matrix by Lanczos, and the steps that follow from it.
 
-Source: Granziol et al., arXiv 2006.09092, second hand.  Runs on TensorFlow and on JAX.
+Source: Granziol et al., arXiv 2006.09092, second hand.  Runs on TensorFlow and on JAX; the steps
+train on TensorFlow.
 """
 
 import math
@@ -8,6 +9,11 @@ import math
 import keras
 import numpy as np
 from keras import ops
+
+from langevin.remedies.record import Remedy
+
+STEPS = 20  # of Lanczos, for the steps that follow from it
+FLATTEST = 1e-3  # of the greatest eigenvalue: flatter directions set no step
 
 if keras.backend.backend() == "tensorflow":
     import tensorflow as tf
@@ -72,7 +78,7 @@ def hessian_ritz_values(model, loss, steps=20, seed=0):
     cuts = np.cumsum([math.prod(shape) for shape in shapes])
 
     def product(flat):
-        parts = np.split(flat.astype("float32"), cuts[:-1])
+        parts = np.split(flat.astype(keras.config.floatx()), cuts[:-1])
         direction = [ops.reshape(part, shape) for part, shape in zip(parts, shapes)]
         moved = hessian_product(loss, values, direction)
         return np.concatenate([np.ravel(ops.convert_to_numpy(part)) for part in moved])
@@ -90,6 +96,40 @@ def heavy_ball(least, greatest):
     return (2 / (low + high)) ** 2, ((high - low) / (high + low)) ** 2
 
 
+class HeavyBall:
+    """Mixin before SGD: v <- momentum v + g in place of g, the momentum as the spectrum says."""
+
+    def build(self, variables):
+        if self.built:
+            return
+        super().build(variables)
+        self._balls = [self.add_variable_from_reference(v, name="ball") for v in variables]
+        self.momentum_now = self.add_variable((), "zeros", "float32", name="momentum_now")
+
+    def apply(self, grads, trainable_variables=None):
+        self.build(trainable_variables or self._trainable_variables)
+        for ball, gradient in zip(self._balls, grads):
+            ball.assign(ops.cast(self.momentum_now, ball.dtype) * ball + gradient)
+        super().apply([ops.convert_to_tensor(ball) for ball in self._balls], trainable_variables)
+
+
+def pace(optimizer, model, loss):
+    """Set a `HeavyBall`'s momentum by the present spectrum; returns its learning rate.
+
+    Both are `heavy_ball`'s between the greatest Ritz value and the least positive one, of which
+    those below `FLATTEST` of the greatest count as so much; a loss without a positive one, or
+    whose weights are not finite, leaves both as they are without: 1 and 0.
+    """
+    learning_rate, momentum = 1.0, 0.0
+    if all(np.isfinite(value).all() for value in values_of(model)):
+        found = hessian_ritz_values(model, loss, STEPS)
+        if (greatest := found[-1]) > 0:
+            least = max(found[found > 0][0], FLATTEST * greatest)
+            learning_rate, momentum = heavy_ball(least, greatest)
+    optimizer.momentum_now.assign(momentum)
+    return learning_rate
+
+
 def values_of(model):
     return [1 * ops.convert_to_tensor(v) for v in model.trainable_variables]
 
@@ -105,3 +145,16 @@ def loss_of(model, x, y):
         return ops.mean(losses)
 
     return loss
+
+
+MEMBERS = {
+    "heavy-ball": Remedy(
+        "Granziol et al., arXiv 2006.09092",
+        "second",
+        "v <- r^2 v + g, W <- W - lr v; lr = (2 / (sqrt(k) + sqrt(K)))^2, r = (sqrt(K) - sqrt(k)) "
+        "/ (sqrt(K) + sqrt(k)), k and K the Hessian's least and greatest eigenvalue, every epoch",
+        optimizer=HeavyBall,
+        pace=pace,
+        backends=("tensorflow",),
+    ),
+}

@@ -10,11 +10,16 @@ import pandas as pd
 from langevin import analysis, models, plots, remedies, runs
 
 PLAIN = "ReLU alone"
-STRIP = 20  # left of 0: the counts of runs that are not trained
-ARMS = {
-    "alone": ("sigma == 0", plots.GREY, "o"),
-    "with Langevin noise": ("sigma > 0 and langevin_layers == 'all'", "#0072B2", "D"),
-    "with Layer Langevin noise": ("sigma > 0 and langevin_layers != 'all'", "#E69F00", "s"),
+ALONE = "sigma == 0"
+NOISE = {
+    "with Langevin noise": "sigma > 0 and langevin_layers == 'all'",
+    "with Layer Langevin noise": "sigma > 0 and langevin_layers != 'all'",
+}
+ARMS = {"alone": ALONE, **NOISE}
+LOOKS = {
+    "alone": ("the remedy alone, over plain ReLU", plots.GREY, "o"),
+    "with Langevin noise": ("Langevin noise on top of it", "#0072B2", "D"),
+    "with Layer Langevin noise": ("Layer Langevin noise on top of it", "#E69F00", "s"),
 }
 
 
@@ -86,10 +91,11 @@ def named(finals):
 
 
 def figure(finals, title):
-    """Final test accuracy of each remedy, a panel a depth and initializer, a row a remedy.
+    """What each remedy gains over plain ReLU, and what noise on top of it gains over the remedy
+    alone, in points of final test accuracy: a panel a depth and initializer, a row a remedy.
 
-    Points are runs that are trained at the end, beside how many of each arm are not; lines are
-    the medians of plain ReLU's arms.
+    Points are pairs of runs of one seed that both end trained, lines their medians; the strip has
+    how many runs end trained without and with what is added, where that is not all.
     """
     panels = list(finals.groupby(["depth", "initializer"]))
     names = _order(finals)
@@ -98,40 +104,45 @@ def figure(finals, title):
         squeeze=False, sharey=True,
     )  # fmt: skip
     for axes, ((depth, initializer), panel) in zip(grid[0], panels):
-        for shift, (arm, look) in zip((-0.25, 0, 0.25), ARMS.items()):
-            if len(finals.query(look[0])):
-                _arm(axes, panel, names, shift, arm, *look)
+        for shift, (arm, look) in zip((-0.27, 0, 0.27), LOOKS.items()):
+            if len(finals.query(ARMS[arm])):
+                _gains(axes, panel, names, shift, arm, *look)
+        plots.in_points(axes, "x")
         axes.set(
-            title=f"depth {depth}, {plots.INITIALIZERS[initializer]}", xlim=(-STRIP, 101),
-            xlabel="final test accuracy (%)", xticks=range(0, 101, 20),
+            title=f"depth {depth}, {plots.INITIALIZERS[initializer]}",
+            xlabel="gain in test accuracy, points\n(linear to 1, then log)",
             yticks=range(len(names)), yticklabels=names, ylim=(len(names) - 0.5, -1),
         )  # fmt: skip
-        axes.axvspan(-STRIP, 0, color="0.94", zorder=0)
-        axes.text(0.5 - STRIP, -0.6, "not trained:", color=plots.GREY, fontsize=8)
+        axes.axvline(0, color="black", lw=0.8)
+        low, _, high = plots.STRIP
+        axes.axvspan(low, high, color="0.94", zorder=0)
+        axes.text(0.98 * low, -0.6, "end trained:", color=plots.GREY, fontsize=8)
     plots.finish(drawn, title, finals, grid[0, :1])
     return drawn
 
 
 def _order(finals):
     """Plain ReLU first, then the remedies, the most accurate alone first."""
-    alone = finals.query(ARMS["alone"][0]).groupby("name").val_accuracy.mean()
+    alone = finals.query(ALONE).groupby("name").val_accuracy.mean()
     best = alone.sort_values(ascending=False).index
     return [name for name in (PLAIN, *best.drop(PLAIN, errors="ignore"))]
 
 
-def _arm(axes, panel, names, shift, label, query, color, marker):
-    look = {"marker": marker, "color": color, "ms": 4.5, "ls": ""}
+def _gains(axes, panel, names, shift, arm, label, color, marker):
+    look = {"marker": marker, "color": color, "ms": 4, "ls": "", "alpha": 0.6}
     axes.plot([], [], label=label, **look)
     for place, name in enumerate(names):
-        here = panel.query(query)
-        here = here[here.name == name]
-        trained = 100 * here[here.started].val_accuracy
-        axes.plot(trained, np.full(len(trained), place + shift), **look)
-        if name == PLAIN and len(trained):
-            axes.axvline(trained.median(), color=color, alpha=0.4, lw=1)
-        if missing := len(here) - len(trained):
-            axes.text(1 - STRIP, place + shift, f"{missing}/{len(here)}", color=color, fontsize=7,
-                      va="center")  # fmt: skip
+        pairs = _pairs(panel, panel[panel.name == name], arm)
+        if pairs is None or pairs.empty:
+            continue
+        row, here = next(analysis.compare(pairs).itertuples()), place + shift
+        gains = 100 * pairs.gain.dropna()
+        axes.plot(gains, np.full(len(gains), here), **look)
+        if len(gains):
+            axes.vlines(100 * row.gain, here - 0.13, here + 0.13, color=color, lw=2)
+        if min(row.started_0, row.started_1) < row.n:
+            axes.text(0.95 * plots.STRIP[0], here, f"{row.started_0} → {row.started_1} of {row.n}",
+                      color=color, fontsize=7, va="center")  # fmt: skip
 
 
 def table(frame, finals):
@@ -141,35 +152,37 @@ def table(frame, finals):
     seconds = frame.groupby("key").seconds.sum()
     rows = []
     for (name, depth, initializer), here in finals.groupby(["name", "depth", "initializer"]):
-        alone = here.query(ARMS["alone"][0])
+        alone = here.query(ALONE)
         rows.append({
             "remedy": name, "depth": depth, "initializer": initializer,
             "learning_rate": here.learning_rate.iloc[0], "weights": _weights(here.iloc[0]),
             "seconds": alone.key.map(seconds).median(),
-            **{name: _outcome(here.query(look[0])) for name, look in ARMS.items()},
-            "gain over ReLU": _points(_over_plain(finals, here)),
-            "noise adds": _points(_by_noise(here)),
+            **{arm: _outcome(here.query(query)) for arm, query in ARMS.items()},
+            "gain over ReLU": _points(_compared(finals, here, "alone")),
+            "noise adds": _points(_compared(finals, here, "with Langevin noise")),
         })  # fmt: skip
     return pd.DataFrame(rows)
 
 
-def _over_plain(finals, remedy):
-    """The comparison of a remedy alone with plain ReLU alone; None of plain ReLU itself."""
+def _pairs(finals, remedy, arm):
+    """The pairs, by seed, of a remedy's arm with what it is compared with: alone with plain ReLU,
+    None of plain ReLU itself; with noise with the remedy alone."""
+    if arm in NOISE:
+        return analysis.pair(remedy, ALONE, NOISE[arm])
     same = ["depth", "initializer", "model", "dataset", "optimizer"]
     plain = finals[finals.remedy.isna() & (finals[same] == remedy[same].iloc[0]).all(axis=1)]
     if remedy.remedy.isna().all() or plain.empty:
         return None
-    pairs = analysis.pair(
+    return analysis.pair(
         pd.concat([plain, remedy]), "remedy.isna() and sigma == 0", "remedy.notna() and sigma == 0",
         ("remedy", "name", "learning_rate"),
     )  # fmt: skip
-    return next(analysis.compare(pairs).itertuples())
 
 
-def _by_noise(remedy):
-    """The comparison of a remedy with Langevin noise on all layers with the remedy alone."""
-    pairs = analysis.pair(remedy, analysis.PLAIN, analysis.LANGEVIN)
-    return next(analysis.compare(pairs).itertuples())
+def _compared(finals, remedy, arm):
+    """The comparison of those pairs, or None."""
+    pairs = _pairs(finals, remedy, arm)
+    return None if pairs is None else next(analysis.compare(pairs).itertuples())
 
 
 def _points(row):
@@ -187,14 +200,16 @@ def answer(finals):
     lines = []
     for (depth, initializer), panel in finals.groupby(["depth", "initializer"]):
         groups = [here for _, here in panel[panel.remedy.notna()].groupby("name")]
-        alone = [here.query(ARMS["alone"][0]) for here in groups]
-        over = [_direction(_over_plain(finals, here)) for here in groups]
-        noise = [_direction(_by_noise(here)) for here in groups]
+        alone = [here.query(ALONE) for here in groups]
+        over, noise = (
+            [_direction(_compared(finals, here, arm)) for here in groups]
+            for arm in ("alone", "with Langevin noise")
+        )
         lines.append(
             f"- **Depth {depth}, {plots.INITIALIZERS[initializer]}**: of {len(groups)} remedies "
-            f"{sum(arm.started.all() for arm in alone)} end trained in every run alone. Over plain "
-            f"ReLU {over.count('helps')} gain accuracy, {over.count('hurts')} lose, of the others "
-            f"it is not decided. Noise on top adds to {noise.count('helps')}, takes from "
+            f"{sum(arm.started.all() for arm in alone)} end trained in every run alone. Against "
+            f"plain ReLU {over.count('helps')} help, {over.count('hurts')} hurt, of the others it "
+            f"is not decided. Noise on top helps {noise.count('helps')}, hurts "
             f"{noise.count('hurts')}, of the others it is not decided."
         )
     return "\n".join(lines)
@@ -204,51 +219,72 @@ def recorded(parameters, tried, store):
     """The finals, named, of what a store holds of a study, as the notebook would show them."""
     found = runs.stored(reported(parameters, tried, store), store)
     if not found:
-        return pd.DataFrame(columns=["name", "depth", "initializer"])
+        return pd.DataFrame(columns=["name", "remedy", "depth", "initializer"])
     return named(analysis.final(runs.frame(found.values())))
 
 
-def overview(finals, depths=(20, 40)):
+def overview(finals, tried, depths=(20, 40)):
     """Every remedy as Markdown: formula, source, where the formula was read, and what came of it at
     each depth, alone and with noise on top, with a verdict on Langevin noise.
 
     Args:
         finals: of dense networks, from `recorded`; what is not there is not recorded.
+        tried: the runs of which the learning rates are chosen.
     """
     depths = depths if len(finals) else ()
     head = ["remedy", "formula", "source", "read in", *(f"depth {depth}" for depth in depths)]
     rows = [head, ["---"] * len(head)]
     for name, one in {PLAIN: remedies.PLAIN, **remedies.BY_NAME}.items():
-        found = [_results(finals[(finals.name == name) & (finals.depth == depth)])
-                 for depth in depths]  # fmt: skip
+        here = finals[finals.remedy.fillna(PLAIN) == name]
+        found = [_results(here[here.depth == depth]) for depth in depths]
         formula = one.formula.replace("|", "\\|")
         rows.append([name, f"`{formula}`", one.source, one.mark, *found])
-    none = "" if len(finals) else "**No run is recorded yet**: this is what will be compared.\n\n"
-    return none + "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    told = f"The learning rate of each is the best of {_grids(tried)} on validation images.\n\n"
+    if finals.empty:
+        told = f"**No run is recorded yet**: this is what will be compared. {told}"
+    return told + "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def _grids(tried):
+    """The learning rates that were tried with each optimizer."""
+    grids = {}
+    for run in tried:
+        grids.setdefault(run.optimizer, set()).add(run.learning_rate)
+    return "; ".join(
+        f"{', '.join(f'{rate:g}' for rate in sorted(rates))} with {plots.NAMES[optimizer]}"
+        for optimizer, rates in grids.items()
+    )
 
 
 def _results(finals):
-    """What came of a remedy at a depth, an initializer a line."""
+    """What came of a remedy at a depth, an optimizer and initializer a line."""
     said = []
-    for initializer, here in finals.groupby("initializer"):
-        arms = {arm: here.query(look[0]) for arm, look in ARMS.items()}
+    for (optimizer, initializer), here in finals.groupby(["optimizer", "initializer"]):
+        arms = {arm: here.query(query) for arm, query in ARMS.items()}
         text = "; ".join(f"{arm} {_outcome(runs)}" for arm, runs in arms.items() if len(runs))
         start = plots.INITIALIZERS[initializer].split(" (")[0]
-        said.append(f"{start}: {text}; noise: {_verdict(here)}")
+        said.append(f"{plots.NAMES[optimizer]}, {start}: {text}; noise: {_verdict(here)}")
     return "<br>".join(said) or "not recorded"
 
 
 def _verdict(finals):
-    """Whether Langevin noise on all layers adds to a remedy: by the interval of the paired gain."""
-    if len(finals.query(ARMS["with Langevin noise"][0])) == 0:
+    """Whether Langevin noise on all layers adds to a remedy."""
+    if finals.query(NOISE["with Langevin noise"]).empty:
         return "not recorded"
-    return _direction(_by_noise(finals))
+    return _direction(_compared(finals, finals, "with Langevin noise"))
 
 
 def _direction(row):
-    if row is None or row.n_both < analysis.LEAST_PAIRS:
-        return f"not decided, {row.n_both if row else 0} pairs"
-    return "helps" if row.gain_low > 0 else "hurts" if row.gain_high < 0 else "not decided"
+    """By how many end trained, and by the gain where both do: as for noise alone."""
+    if row is None or row.n < analysis.LEAST_PAIRS:
+        return f"not decided, {row.n if row else 0} pairs"
+    more = row.started_gain if row.started_p < analysis.ALPHA else 0
+    enough = row.n_both >= analysis.LEAST_PAIRS
+    helps = more > 0, enough and row.gain_low > analysis.SMALLEST_GAIN
+    hurts = more < 0, enough and row.gain_high < -analysis.SMALLEST_GAIN
+    if any(helps) and any(hurts):
+        return "trains more runs, less far" if helps[0] else "trains fewer runs, further"
+    return "helps" if any(helps) else "hurts" if any(hurts) else "not decided"
 
 
 def _weights(row):
