@@ -104,7 +104,7 @@ def test_figure_and_table_have_a_row_a_remedy():
     assert table.weights.nunique() == 1 and set(table.seconds) == {2.0}
     said = study.answer(finals)
     assert "of 1 remedies 1 end trained in every run alone" in said
-    assert "1 help, 0 hurt" in said and "helps 0, hurts 1" in said
+    assert "1 help and 0 hurt" in said and "helps 0 and hurts 1" in said
     axes = study.figure(finals, "title").axes[0]
     assert [label.get_text() for label in axes.get_yticklabels()] == [study.PLAIN, "elu"]
     shown = [text.get_text() for text in axes.texts]

@@ -22,9 +22,9 @@ from langevin.remedies.record import Remedy
 
 MODELS = ("dense", "conv-dense")  # whose builders read the slots
 PLAIN = Remedy("He et al., arXiv 1502.01852", "code", "f(W x + b), f = relu")
-CONCEPTS = (activations, shapes, transformed, diversity, joins, kernels, targets, updates,
+_CONCEPTS = (activations, shapes, transformed, diversity, joins, kernels, targets, updates,
              curvature, spectrum)  # fmt: skip
-BY_NAME = {name: one for concept in CONCEPTS for name, one in concept.MEMBERS.items()}
+BY_NAME = {name: one for concept in _CONCEPTS for name, one in concept.MEMBERS.items()}
 
 
 def of(name):

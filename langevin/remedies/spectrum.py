@@ -12,7 +12,7 @@ from keras import ops
 
 from langevin.remedies.record import Remedy
 
-STEPS = 20  # of Lanczos, for the steps that follow from it
+STEPS = 20  # of Lanczos
 FLATTEST = 1e-3  # of the greatest eigenvalue: flatter directions set no step
 
 if keras.backend.backend() == "tensorflow":
@@ -71,7 +71,7 @@ def lanczos(product, size, steps, seed=0):
         basis.append(moved / length)
 
 
-def hessian_ritz_values(model, loss, steps=20, seed=0):
+def hessian_ritz_values(model, loss, steps=STEPS, seed=0):
     """Lanczos on the Hessian matrix of a model's `loss_of` some images."""
     values = values_of(model)
     shapes = [value.shape for value in values]
@@ -122,7 +122,7 @@ def pace(optimizer, model, loss):
     """
     learning_rate, momentum = 1.0, 0.0
     if all(np.isfinite(value).all() for value in values_of(model)):
-        found = hessian_ritz_values(model, loss, STEPS)
+        found = hessian_ritz_values(model, loss)
         if (greatest := found[-1]) > 0:
             least = max(found[found > 0][0], FLATTEST * greatest)
             learning_rate, momentum = heavy_ball(least, greatest)
@@ -152,7 +152,8 @@ MEMBERS = {
         "Granziol et al., arXiv 2006.09092",
         "second",
         "v <- r^2 v + g, W <- W - lr v; lr = (2 / (sqrt(k) + sqrt(K)))^2, r = (sqrt(K) - sqrt(k)) "
-        "/ (sqrt(K) + sqrt(k)), k and K the Hessian's least and greatest eigenvalue, every epoch",
+        "/ (sqrt(K) + sqrt(k)); every epoch K is the Hessian's greatest eigenvalue, k its least "
+        "positive one, K / 1000 at least",
         optimizer=HeavyBall,
         pace=pace,
         backends=("tensorflow",),

@@ -208,9 +208,9 @@ def answer(finals):
         lines.append(
             f"- **Depth {depth}, {plots.INITIALIZERS[initializer]}**: of {len(groups)} remedies "
             f"{sum(arm.started.all() for arm in alone)} end trained in every run alone. Against "
-            f"plain ReLU {over.count('helps')} help, {over.count('hurts')} hurt, of the others it "
-            f"is not decided. Noise on top helps {noise.count('helps')}, hurts "
-            f"{noise.count('hurts')}, of the others it is not decided."
+            f"plain ReLU {over.count('helps')} help and {over.count('hurts')} hurt; noise on top "
+            f"helps {noise.count('helps')} and hurts {noise.count('hurts')}. All others are mixed "
+            "or not decided."
         )
     return "\n".join(lines)
 
