@@ -127,10 +127,10 @@ def epochs(model):
 
 def seeds_together():
     """Seconds a seed of L-Adam on JAX, many seeds as one program over one: past the number from
-    which more gain nothing, 2 on two cores."""
+    which more gain nothing."""
     alone = dataclasses.replace(STEP, noise=ALL, backend="jax")
     yield Comparison(alone)
-    for count in (2, 4, 8) if runs.device() == "cpu" else (2, 4, 8, 16, 32, 64):
+    for count in (2, 4, 8, 16) if runs.device() == "cpu" else (2, 4, 8, 16, 32, 64):
         yield Comparison(dataclasses.replace(alone, together=count), alone)
 
 
