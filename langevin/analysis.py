@@ -161,6 +161,15 @@ def compare(pairs, by=()):
     return pd.DataFrame(rows, columns=[*by, *_compare(pairs[:0])])
 
 
+def directions(row):
+    """Of a row of `compare`, whether significantly more end trained, and whether those that do in
+    both arms get further, by more than `SMALLEST_GAIN`: 1 if so, -1 the other way, else 0."""
+    trained = int(np.sign(row.started_gain)) if row.started_p < ALPHA else 0
+    if row.n_both < LEAST_PAIRS:
+        return trained, 0
+    return trained, int(row.gain_low > SMALLEST_GAIN) - int(row.gain_high < -SMALLEST_GAIN)
+
+
 def _compare(pairs):
     _once(pairs, ["seed"], "one row of the comparison")
     started = pairs[["started_0", "started_1"]].to_numpy(bool)

@@ -116,13 +116,13 @@ def _by_depth(runs):
     helps, costs = [], []
     pairs = analysis.pair(runs, analysis.PLAIN, analysis.LANGEVIN)
     for row in analysis.compare(pairs, "depth").itertuples():
-        enough = row.n_both >= analysis.LEAST_PAIRS
-        if row.started_gain > 0 and row.started_p < analysis.ALPHA:
+        trained, further = analysis.directions(row)
+        if trained > 0:
             counts = f"{row.started_1} of {row.n} runs end trained"
             helps.append(f"{row.depth} layers ({counts}, without it {row.started_0})")
-        elif enough and row.gain_low > analysis.SMALLEST_GAIN:
+        elif further > 0:
             helps.append(f"{row.depth} layers (by {100 * row.gain:.1f} points of accuracy)")
-        if enough and row.gain_high < -analysis.SMALLEST_GAIN:
+        if further < 0:
             low, gain, high = (-100 * g for g in (row.gain_high, row.gain, row.gain_low))
             costs.append(f"{gain:.1f} points ({low:.1f} to {high:.1f}) at {row.depth} layers")
     return helps, costs

@@ -34,7 +34,7 @@ class Probe:
         self.loss = spectrum.loss_of(model, x, y)
 
     def __call__(self):
-        finite = all(np.isfinite(value).all() for value in spectrum.values_of(self.model))
+        finite = spectrum.is_finite(self.model)
         kernels = [v for v in self.model.trainable_variables if v.path.endswith("/kernel")]
         found = {
             "neuron_correlation": [neuron_correlation(kernel) for kernel in kernels],

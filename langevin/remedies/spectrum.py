@@ -121,7 +121,7 @@ def pace(optimizer, model, loss):
     whose weights are not finite, leaves both as they are without: 1 and 0.
     """
     learning_rate, momentum = 1.0, 0.0
-    if all(np.isfinite(value).all() for value in values_of(model)):
+    if is_finite(model):
         found = hessian_ritz_values(model, loss)
         if (greatest := found[-1]) > 0:
             least = max(found[found > 0][0], FLATTEST * greatest)
@@ -132,6 +132,11 @@ def pace(optimizer, model, loss):
 
 def values_of(model):
     return [1 * ops.convert_to_tensor(v) for v in model.trainable_variables]
+
+
+def is_finite(model):
+    """Whether all trainable weights are."""
+    return all(np.isfinite(value).all() for value in values_of(model))
 
 
 def loss_of(model, x, y):

@@ -10,12 +10,11 @@ import pandas as pd
 from langevin import analysis, models, plots, remedies, runs
 
 PLAIN = "ReLU alone"
-ALONE = "sigma == 0"
 NOISE = {
-    "with Langevin noise": "sigma > 0 and langevin_layers == 'all'",
+    "with Langevin noise": analysis.LANGEVIN,
     "with Layer Langevin noise": "sigma > 0 and langevin_layers != 'all'",
 }
-ARMS = {"alone": ALONE, **NOISE}
+ARMS = {"alone": analysis.PLAIN, **NOISE}
 LOOKS = {
     "alone": ("the remedy alone, over plain ReLU", plots.GREY, "o"),
     "with Langevin noise": ("Langevin noise on top of it", "#0072B2", "D"),
@@ -123,7 +122,7 @@ def figure(finals, title):
 
 def _order(finals):
     """Plain ReLU first, then the remedies, the most accurate alone first."""
-    alone = finals.query(ALONE).groupby("name").val_accuracy.mean()
+    alone = finals.query(analysis.PLAIN).groupby("name").val_accuracy.mean()
     best = alone.sort_values(ascending=False).index
     return [name for name in (PLAIN, *best.drop(PLAIN, errors="ignore"))]
 
@@ -152,7 +151,7 @@ def table(frame, finals):
     seconds = frame.groupby("key").seconds.sum()
     rows = []
     for (name, depth, initializer), here in finals.groupby(["name", "depth", "initializer"]):
-        alone = here.query(ALONE)
+        alone = here.query(analysis.PLAIN)
         rows.append({
             "remedy": name, "depth": depth, "initializer": initializer,
             "learning_rate": here.learning_rate.iloc[0], "weights": _weights(here.iloc[0]),
@@ -168,7 +167,7 @@ def _pairs(finals, remedy, arm):
     """The pairs, by seed, of a remedy's arm with what it is compared with: alone with plain ReLU,
     None of plain ReLU itself; with noise with the remedy alone."""
     if arm in NOISE:
-        return analysis.pair(remedy, ALONE, NOISE[arm])
+        return analysis.pair(remedy, analysis.PLAIN, NOISE[arm])
     same = ["depth", "initializer", "model", "dataset", "optimizer"]
     plain = finals[finals.remedy.isna() & (finals[same] == remedy[same].iloc[0]).all(axis=1)]
     if remedy.remedy.isna().all() or plain.empty:
@@ -200,7 +199,7 @@ def answer(finals):
     lines = []
     for (depth, initializer), panel in finals.groupby(["depth", "initializer"]):
         groups = [here for _, here in panel[panel.remedy.notna()].groupby("name")]
-        alone = [here.query(ALONE) for here in groups]
+        alone = [here.query(analysis.PLAIN) for here in groups]
         over, noise = (
             [_direction(_compared(finals, here, arm)) for here in groups]
             for arm in ("alone", "with Langevin noise")
@@ -278,13 +277,10 @@ def _direction(row):
     """By how many end trained, and by the gain where both do: as for noise alone."""
     if row is None or row.n < analysis.LEAST_PAIRS:
         return f"not decided, {row.n if row else 0} pairs"
-    more = row.started_gain if row.started_p < analysis.ALPHA else 0
-    enough = row.n_both >= analysis.LEAST_PAIRS
-    helps = more > 0, enough and row.gain_low > analysis.SMALLEST_GAIN
-    hurts = more < 0, enough and row.gain_high < -analysis.SMALLEST_GAIN
-    if any(helps) and any(hurts):
-        return "trains more runs, less far" if helps[0] else "trains fewer runs, further"
-    return "helps" if any(helps) else "hurts" if any(hurts) else "not decided"
+    trained, further = analysis.directions(row)
+    if trained * further < 0:
+        return "trains more runs, less far" if trained > 0 else "trains fewer runs, further"
+    return {1: "helps", -1: "hurts", 0: "not decided"}[trained or further]
 
 
 def _weights(row):
