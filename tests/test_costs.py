@@ -92,5 +92,5 @@ def test_figures_draw_the_ratios(table):
     heights = {bar.get_height() for bar in costs.loops(table).axes[0].patches}
     assert heights == {2.0, 4.0}
     left, right = costs.together(table).axes
-    np.testing.assert_array_equal(left.lines[0].get_xdata(), [1, 2, 4, 8])
+    np.testing.assert_array_equal(left.lines[0].get_xdata(), [1, 2, 4, 8, 16])
     np.testing.assert_allclose(right.lines[0].get_ydata(), 3.0)
