@@ -2,9 +2,13 @@
 
 import argparse
 import contextlib
+import dataclasses
+import itertools
 import os
 import signal
 import sys
+
+import pandas as pd
 
 from langevin import datasets, executors, profiles, runs, sweeps, training
 from langevin.remedies import learning
@@ -24,7 +28,8 @@ def main(arguments=None):
         command = commands.add_parser(name, help=text, description=text)
         command.add_argument("--profile", choices=profiles.NAMES, default="quick")
         command.add_argument("--only", nargs="+", metavar="NOTEBOOK", help="these notebooks alone")
-        command.add_argument("--seeds", type=_count, metavar="N", help="the first N seeds alone")
+        text = 'the runs alone of which this holds, as "depth == 20 and seed < 3"'
+        command.add_argument("--where", metavar="CONDITION", help=text)
         if name == "train":
             command.add_argument("--workers", type=_count, default=1, help="processes to train in")
     command = commands.add_parser("figures", help="execute the notebooks, draw the figures")
@@ -76,12 +81,27 @@ def _studies(options):
             if "noise" in parameters and kind == "runs":
                 from langevin.remedies import study  # it draws too, and few commands need it
 
-                yield f"{notebook}, learning rates tried", planned, kind, store
-                planned = study.reported(parameters, planned, store)
-            if options.seeds is not None:
-                planned = [run for run in planned if run.seed < options.seeds]
-            if planned:
+                tried = planned
+                yield f"{notebook}, learning rates tried", _where(options, tried), kind, store
+                planned = study.reported(parameters, tried, store)
+            if planned := _where(options, planned):
                 yield notebook, planned, kind, store
+
+
+def _where(options, planned):
+    """Those of the runs that are asked for."""
+    if options.where is None or not planned:
+        return planned
+    settings = pd.DataFrame(map(dataclasses.asdict, planned))
+    told = f"`--where` must be a condition on {', '.join(settings)}, as pandas writes it."
+    told += f" Received: {options.where!r}"
+    try:
+        holds = settings.eval(options.where)
+    except (ValueError, NameError, SyntaxError, TypeError, NotImplementedError) as error:
+        raise ValueError(f"{told}. {error}") from error
+    if not pd.api.types.is_bool_dtype(holds):
+        raise ValueError(told)
+    return list(itertools.compress(planned, holds))
 
 
 def list_runs(options):

@@ -120,7 +120,7 @@ def _recorded(profile, plan):
     drawn = {}
     for name, parameters in plan.items():
         tried = runs.grid(parameters.get("runs", []))
-        following = study.expected(parameters, tried)
+        following = study.expected(parameters, tried, profiles.store(profile, name))
         planned, store = planned_in(profile, name, parameters)
         # What was only tried is no result.
         shown = list(dict.fromkeys(planned).keys() - set(tried)) if following else planned

@@ -1,5 +1,6 @@
 """`make readme`: what README and documents say of the recorded runs, computed from them."""
 
+import dataclasses
 import functools
 import re
 
@@ -49,30 +50,81 @@ def table():
         about = _about(quick, 2, 60, "minutes") if quick else "a minute"
         lines.append(
             f"| `{notebook}` | {title} | `make {notebook}` | {claims} | {about} "
-            f"| {_recorded(notebook)} |"
+            f"| {_recorded(*_planned_and_found(notebook))} |"
         )
     return "\n".join(lines)
 
 
-def _recorded(notebook):
-    """How many of a notebook's runs are recorded, the hours they took, and what is missing."""
-    planned = profiles.planned("paper", notebook)
-    learnings = profiles.planned("paper", notebook, "learnings")
-    if not planned and not learnings:
-        return "–"
+def partly():
+    """Of notebooks with some but not all of their runs recorded, which these are."""
+    lines = []
+    for notebook in profiles.notebooks("paper"):
+        planned, found = _planned_and_found(notebook)
+        if 0 < len(found) < len(planned):
+            lines += [f"- `{notebook}`: {those}" for those in which(list(found), planned)]
+    some = "Recorded in part, these runs and no others:\n\n" + "\n".join(lines)
+    return some if lines else "Each figure has all of its runs recorded, or none."
+
+
+@functools.lru_cache
+def _planned_and_found(notebook):
+    """A notebook's runs at paper scale, and the records of those that are there."""
     parameters, store = profiles.parameters("paper")[notebook], profiles.store("paper", notebook)
+    tried = profiles.planned("paper", notebook)
     # Which runs are reported follows from those that are tried first.
-    following = study.reported(parameters, planned, store)
-    found = runs.stored([*planned, *learnings, *following], store)
+    planned = [*tried, *study.expected(parameters, tried, store)]
+    planned += profiles.planned("paper", notebook, "learnings")
+    return planned, runs.stored(planned, store)
+
+
+def _recorded(planned, found):
+    """How many runs are recorded, the hours they took, and what is missing."""
+    if not planned:
+        return "–"
     hours = sum(sum(record["history"]["seconds"]) for record in found.values()) / 3600
-    planned += study.expected(parameters, planned) if not following else following
-    text = f"{len(found)} of {len(planned or learnings)} runs"
+    text = f"{len(found)} of {len(planned)} runs"
     text += f", {hours:.1f} hours" if found else ""
-    if learnings and len(found) < len(learnings):
-        text += "; missing: time not known"
     if missing := [run for run in planned if run not in found]:
-        text += f"; missing: {_about(missing, 1, 3600, 'hours')}"
+        known = isinstance(missing[0], runs.Run)
+        text += f"; missing: {_about(missing, 1, 3600, 'hours') if known else 'time not known'}"
     return text
+
+
+def which(found, planned):
+    """Which of the planned runs are found, exactly: a line of settings each for as many as are all
+    combinations of these; a setting is named where it tells them from others."""
+    words = {run: _in_words(run) for run in planned}
+
+    def told(found):
+        here, there = _values(words[run] for run in found), _values(words.values())
+        alike = [run for run in planned if all(words[run][name] in here[name] for name in here)]
+        if len(alike) == len(found):
+            named = (name for name in here if here[name].keys() != there[name].keys())
+            said = "; ".join(f"{name} {', '.join(here[name])}" for name in named)
+            return [f"{said} ({len(found)} runs)"]
+        split = min((name for name in here if len(here[name]) > 1), key=lambda n: len(here[n]))
+        groups = {}
+        for run in found:
+            groups.setdefault(words[run][split], []).append(run)
+        return [line for group in groups.values() for line in told(group)]
+
+    return told(found)
+
+
+def _in_words(run):
+    settings = dataclasses.asdict(run)
+    if isinstance(run, runs.Run):
+        settings["langevin_layers"] = run.layers_text()
+    return {name: str(value) for name, value in settings.items()}
+
+
+def _values(facts):
+    """The values of each setting, in order."""
+    values = {}
+    for one in facts:
+        for name, value in one.items():
+            values.setdefault(name, {})[value] = None
+    return values
 
 
 def _about(planned, cores, unit, name):
@@ -126,6 +178,7 @@ def write():
             "verdicts": verdicts,
             "findings": findings,
             "table": table,
+            "partly": partly,
             "bench": costs.readme,
             "soak": soak,
             "remedies": remedies,

@@ -18,7 +18,10 @@ def test_the_documents_are_made_from_the_recorded_runs_and_made_again_the_same(
     def read():
         return [path.read_text() for path in documents]
 
-    before, names = read(), ("answer", "verdicts", "findings", "table", "soak", "citation")
+    before, names = (
+        read(),
+        ("answer", "verdicts", "findings", "table", "partly", "soak", "citation"),
+    )
     monkeypatch.setattr(readme, "root", lambda: tmp_path)
     for name in names:
         monkeypatch.setattr(readme, name, lambda name=name: f"what {name} says")
@@ -41,6 +44,18 @@ def test_the_table_has_a_row_a_notebook_with_its_command(monkeypatch):
     row = next(row for row in rows if "`depth-mnist`" in row)
     planned = len(profiles.planned("quick", "depth-mnist"))
     assert "C1, C2" in row and f"about {planned / 2:.1f} minutes" in row
+
+
+def test_what_is_recorded_in_part_is_told_exactly():
+    planned = runs.grid(
+        [{"depth": [3, 20], "optimizer": ["adam", "sgd"], "sigma": [0.0, 1e-3], "seeds": 4}]
+    )
+    half = [run for run in planned if run.depth == 20 and run.seed < 2]
+    assert readme.which(half, planned) == ["depth 20; seed 0, 1 (8 runs)"]
+    odd = [*half, next(run for run in planned if run.depth == 3)]
+    assert readme.which(odd, planned) == [
+        "depth 20; seed 0, 1 (8 runs)", "depth 3; optimizer adam; sigma 0.0; seed 0 (1 runs)",
+    ]  # fmt: skip
 
 
 def test_the_time_is_estimated_without_the_data(monkeypatch):

@@ -126,9 +126,11 @@ def test_the_command_line_lists_trains_and_shows(tmp_path, monkeypatch, capsys):
     only = ["--profile", "smoke", "--only", "depth-mnist"]
     assert not __main__.main(["list", *only])
     assert "depth-mnist: 0 of 2 runs stored" in capsys.readouterr().out
-    assert not __main__.main(["train", *only, "--seeds", "1"])
+    assert not __main__.main(["train", *only, "--where", "depth == 1 and seed < 1"])
     assert not __main__.main(["list", *only])
     assert "depth-mnist: 1 of 2 runs stored" in capsys.readouterr().out
     assert not __main__.main(["show", *only])
     assert "val_accuracy" in capsys.readouterr().out
     assert "ValueError" in __main__.main(["list", "--only", "no-such"])
+    for wrong in ("sed < 1", "seed <", "seed", "seed < 'a'", "seed = 0", "seed < [1, 2, 3]"):
+        assert repr(wrong) in __main__.main(["train", *only, "--where", wrong])

@@ -32,22 +32,28 @@ def confirmed(tried, finals, noise, seeds):
         noise: a list of dicts with `sigma` and `langevin_layers`.
         seeds: how many.
 
-    Returns: a list of runs; best is the mean accuracy over seeds, the loss between equals.
+    Returns: a list of runs; best is the mean accuracy over seeds, the loss between equals.  A
+        setting of which not all is there yet is left out.
     """
-    found = finals.set_index("key")
-    scores = {}
+    return _at(_best(tried, finals), noise, seeds)
+
+
+def _best(tried, finals):
+    """Each setting's best learning rate, where all of its runs are there."""
+    found, scores, partly = finals.set_index("key"), {}, set()
     for run in tried:
-        if (key := runs.key_of(run)) not in found.index:  # not recorded
+        if (key := runs.key_of(run)) not in found.index:
+            partly.add(_setting(run))
             continue
         row = found.loc[key]
         # A diverged run has no accuracy: its rate is out.
         score = (-math.inf, -math.inf) if row.diverged else (row.val_accuracy, -row.val_loss)
         scores.setdefault(_setting(run), {}).setdefault(run.learning_rate, []).append(score)
-    best = {
+    return {
         setting: max(rates, key=lambda rate: tuple(np.mean(rates[rate], axis=0)))
         for setting, rates in scores.items()
+        if setting not in partly
     }
-    return _at(best, noise, seeds)
 
 
 def _setting(run):
@@ -67,19 +73,23 @@ def _at(rates, noise, seeds):
 def reported(parameters, tried, store):
     """The runs that a notebook with these parameters reports beside those that it tries: none
     where it tries no learning rates, or where nothing that it tried is stored yet."""
-    found = runs.stored(tried, store) if "noise" in parameters else ()
-    if not found:
-        return []
-    finals = analysis.final(runs.frame(found.values()))
-    return confirmed(tried, finals, parameters["noise"], parameters["seeds"])
+    return _reported(parameters, _chosen(parameters, tried, store))
 
 
-def expected(parameters, tried):
-    """As many runs like those that will be reported: to count them, and to estimate their time."""
-    if "noise" not in parameters:
-        return []
+def expected(parameters, tried, store):
+    """These, and of what is not tried yet as many runs like those that will be reported: to count
+    them, and to estimate their time."""
     rates = {_setting(run): run.learning_rate for run in tried}
-    return _at(rates, parameters["noise"], parameters["seeds"])
+    return _reported(parameters, rates | _chosen(parameters, tried, store))
+
+
+def _reported(parameters, rates):
+    return _at(rates, parameters["noise"], parameters["seeds"]) if "noise" in parameters else []
+
+
+def _chosen(parameters, tried, store):
+    found = runs.stored(tried, store) if "noise" in parameters else ()
+    return _best(tried, analysis.final(runs.frame(found.values()))) if found else {}
 
 
 def named(finals):
@@ -145,15 +155,16 @@ def _gains(axes, panel, names, shift, arm, label, color, marker):
 
 
 def table(frame, finals):
-    """A row a remedy, depth and initializer: learning rate, weights, seconds a run, for each arm
-    the median test accuracy of the runs that are trained and how many those are, and in points,
-    by pairs of one seed, the gain over plain ReLU and what Langevin noise adds."""
+    """A row a remedy, model, depth and initializer: learning rate, weights, seconds a run, for
+    each arm the median test accuracy of the runs that are trained and how many those are, and in
+    points, by pairs of one seed, the gain over plain ReLU and what Langevin noise adds."""
     seconds = frame.groupby("key").seconds.sum()
     rows = []
-    for (name, depth, initializer), here in finals.groupby(["name", "depth", "initializer"]):
+    by = ["name", "model", "depth", "initializer"]
+    for (name, model, depth, initializer), here in finals.groupby(by):
         alone = here.query(analysis.PLAIN)
         rows.append({
-            "remedy": name, "depth": depth, "initializer": initializer,
+            "remedy": name, "model": model, "depth": depth, "initializer": initializer,
             "learning_rate": here.learning_rate.iloc[0], "weights": _weights(here.iloc[0]),
             "seconds": alone.key.map(seconds).median(),
             **{arm: _outcome(here.query(query)) for arm, query in ARMS.items()},
@@ -194,20 +205,22 @@ def _points(row):
 
 
 def answer(finals):
-    """What the remedies do alone, and what noise adds to them, as Markdown: a line a depth and
-    initializer."""
+    """What the remedies do alone, and what noise adds to them, as Markdown: a line a model, depth
+    and initializer."""
     lines = []
-    for (depth, initializer), panel in finals.groupby(["depth", "initializer"]):
+    by = ["model", "depth", "initializer"]
+    for (model, depth, initializer), panel in finals.groupby(by):
         groups = [here for _, here in panel[panel.remedy.notna()].groupby("name")]
         alone = [here.query(analysis.PLAIN) for here in groups]
         over, noise = (
             [_direction(_compared(finals, here, arm)) for here in groups]
             for arm in ("alone", "with Langevin noise")
         )
+        where = f"{plots.MODELS[model]}, depth {depth}, {plots.INITIALIZERS[initializer]}"
+        trained = sum(arm.started.all() for arm in alone)
         lines.append(
-            f"- **Depth {depth}, {plots.INITIALIZERS[initializer]}**: of {len(groups)} remedies "
-            f"{sum(arm.started.all() for arm in alone)} end trained in every run alone. Against "
-            f"plain ReLU {over.count('helps')} help and {over.count('hurts')} hurt; noise on top "
+            f"- **{where}**: of {len(groups)} remedies {trained} end trained in every run alone. "
+            f"Against plain ReLU {over.count('helps')} help and {over.count('hurts')} hurt; noise on top "
             f"helps {noise.count('helps')} and hurts {noise.count('hurts')}. All others are mixed "
             "or not decided."
         )
