@@ -220,8 +220,8 @@ def answer(finals):
         trained = sum(arm.started.all() for arm in alone)
         lines.append(
             f"- **{where}**: of {len(groups)} remedies {trained} end trained in every run alone. "
-            f"Against plain ReLU {over.count('helps')} help and {over.count('hurts')} hurt; noise on top "
-            f"helps {noise.count('helps')} and hurts {noise.count('hurts')}. All others are mixed "
+            f"Against plain ReLU {over.count('helps')} help and {over.count('hurts')} hurt; noise "
+            f"on top helps {noise.count('helps')} and hurts {noise.count('hurts')}. All others are mixed "
             "or not decided."
         )
     return "\n".join(lines)
