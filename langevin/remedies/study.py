@@ -221,8 +221,8 @@ def answer(finals):
         lines.append(
             f"- **{where}**: of {len(groups)} remedies {trained} end trained in every run alone. "
             f"Against plain ReLU {over.count('helps')} help and {over.count('hurts')} hurt; noise "
-            f"on top helps {noise.count('helps')} and hurts {noise.count('hurts')}. All others are mixed "
-            "or not decided."
+            f"on top helps {noise.count('helps')} and hurts {noise.count('hurts')}. All others "
+            "are mixed or not decided."
         )
     return "\n".join(lines)
 
