@@ -4,6 +4,8 @@ Every seed is a point or a thin line; runs that are not trained at the end stand
 in no mean.
 """
 
+import textwrap
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -11,7 +13,7 @@ import seaborn as sns
 from matplotlib.ticker import MaxNLocator
 
 from langevin import analysis
-from langevin.style import COLORS, GREY, INITIALIZERS, NAMES, finish, panels, values, word
+from langevin.style import CLAIMS, COLORS, GREY, INITIALIZERS, NAMES, finish, panels, values, word
 from langevin.style import MODELS as MODELS  # notebooks have them from here
 from langevin.style import save as save
 
@@ -356,16 +358,17 @@ def verdict_map(table, title):
         table: Table 2, from `langevin.tables.verdicts`.
     """
     settings, claims = list(dict.fromkeys(table.setting)), sorted(table.claim.unique())
-    figure, axes = plt.subplots(figsize=(5 + 0.9 * len(claims), 1.2 + 0.27 * len(settings)))
+    figure, axes = plt.subplots(figsize=(5 + 1.2 * len(claims), 1.5 + 0.27 * len(settings)))
     verdicts = table.verdict.where(table.pairs > 0, "too few runs")
     for verdict, (color, marker) in VERDICTS.items():
         told = table[verdicts == verdict]
         x, y = told.claim.map(claims.index), told.setting.map(settings.index)
         axes.plot(x, y, marker, color=color, ms=9, ls="", label=f"{verdict} ({len(told)})")
     axes.set(xlim=(-0.5, len(claims) - 0.5), ylim=(len(settings) - 0.5, -0.5))
-    axes.set_xticks(range(len(claims)), claims)
+    names = [textwrap.fill(CLAIMS[claim], 15) for claim in claims]
+    axes.set_xticks(range(len(claims)), names, fontsize=8)
     axes.set_yticks(range(len(settings)), settings, fontsize=8)
-    axes.tick_params(labeltop=True, length=0)
+    axes.tick_params(labeltop=True, labelbottom=False, length=0)
     figure.suptitle(title, x=0.01, ha="left", fontsize=13, fontweight="bold")
     legend = figure.legend(
         loc="outside lower left", ncols=len(VERDICTS), alignment="left",

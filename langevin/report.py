@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from langevin import analysis, plots, training
+from langevin import analysis, plots, style, training
 
 
 def settings_of(finals, by):
@@ -302,21 +302,13 @@ def by_setting(finals, by, claims, **given):
     return pd.concat(rows, ignore_index=True) if rows else none
 
 
-CLAIMS = {
-    "C1": "C1: shallow, no difference",
-    "C2": "C2: the deeper, the more gain",
-    "C3": "C3: noise on the deepest layers is enough",
-    "C4": "C4: deep residual networks gain",
-}
-
-
 def in_short(rows):
     """The verdicts as a Markdown table, a row a setting, a column a claim, with the seeds behind
     each; above it what was not run at all, below it what has too few runs."""
     told = rows[rows.verdict != ""]
     ran = told[told.pairs > 0]
     claims = sorted(set(ran.claim))
-    lines = [" | ".join(["setting", *(CLAIMS[claim] for claim in claims)])]
+    lines = [" | ".join(["setting", *(style.CLAIMS[claim] for claim in claims)])]
     lines.append(" | ".join(["---"] * (1 + len(claims))))
     for setting, here in ran.groupby("setting", sort=False):
         verdicts = dict(zip(here.claim, map(_verdict, here.itertuples())))

@@ -27,6 +27,12 @@ MODELS = {
 }  # fmt: skip
 # The words for a setting's values, in the order in which panels show them.
 WORDS = {"optimizer": NAMES, "initializer": INITIALIZERS, "model": MODELS}
+CLAIMS = {
+    "C1": "C1: shallow, no difference",
+    "C2": "C2: the deeper, the more gain",
+    "C3": "C3: noise on the deepest layers is enough",
+    "C4": "C4: deep residual networks gain",
+}
 # Ends what a figure says of its runs while some are missing.
 SO_FAR = "; so far "
 
