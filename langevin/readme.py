@@ -1,6 +1,5 @@
 """`make readme`: what README and documents say of the recorded runs, computed from them."""
 
-import dataclasses
 import functools
 import re
 
@@ -61,7 +60,7 @@ def partly():
     for notebook in profiles.notebooks("paper"):
         planned, found = _planned_and_found(notebook)
         if 0 < len(found) < len(planned):
-            lines += [f"- `{notebook}`: {those}" for those in which(list(found), planned)]
+            lines += [f"- `{notebook}`: {those}" for those in runs.which(found, planned)]
     some = "Recorded in part, these runs and no others:\n\n" + "\n".join(lines)
     return some if lines else "Each figure has all of its runs recorded, or none."
 
@@ -88,43 +87,6 @@ def _recorded(planned, found):
         known = isinstance(missing[0], runs.Run)
         text += f"; missing: {_about(missing, 1, 3600, 'hours') if known else 'time not known'}"
     return text
-
-
-def which(found, planned):
-    """Which of the planned runs are found, exactly: a line of settings each for as many as are all
-    combinations of these; a setting is named where it tells them from others."""
-    words = {run: _in_words(run) for run in planned}
-
-    def told(found):
-        here, there = _values(words[run] for run in found), _values(words.values())
-        alike = [run for run in planned if all(words[run][name] in here[name] for name in here)]
-        if len(alike) == len(found):
-            named = (name for name in here if here[name].keys() != there[name].keys())
-            said = "; ".join(f"{name} {', '.join(here[name])}" for name in named)
-            return [f"{said} ({len(found)} runs)"]
-        split = min((name for name in here if len(here[name]) > 1), key=lambda n: len(here[n]))
-        groups = {}
-        for run in found:
-            groups.setdefault(words[run][split], []).append(run)
-        return [line for group in groups.values() for line in told(group)]
-
-    return told(found)
-
-
-def _in_words(run):
-    settings = dataclasses.asdict(run)
-    if isinstance(run, runs.Run):
-        settings["langevin_layers"] = run.layers_text()
-    return {name: str(value) for name, value in settings.items()}
-
-
-def _values(facts):
-    """The values of each setting, in order."""
-    values = {}
-    for one in facts:
-        for name, value in one.items():
-            values.setdefault(name, {})[value] = None
-    return values
 
 
 def _about(planned, cores, unit, name):

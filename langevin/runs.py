@@ -415,6 +415,43 @@ def _facts(record):
     return facts | {name: record[name] for name in same}
 
 
+def which(found, planned):
+    """Which of the planned runs, or learnings, these are, exactly: a line for as many as are all
+    combinations of some values; a setting is named where it tells them from others."""
+    words = {run: _in_words(run) for run in planned}
+
+    def told(found):
+        here, there = _values(words[run] for run in found), _values(words.values())
+        alike = [run for run in planned if all(words[run][name] in here[name] for name in here)]
+        if len(alike) == len(found):
+            named = (name for name in here if here[name].keys() != there[name].keys())
+            said = "; ".join(f"{name} {', '.join(here[name])}" for name in named) or "all"
+            return [f"{said} ({len(found)} runs)"]
+        split = min((name for name in here if len(here[name]) > 1), key=lambda n: len(here[n]))
+        groups = {}
+        for run in found:
+            groups.setdefault(words[run][split], []).append(run)
+        return [line for group in groups.values() for line in told(group)]
+
+    return told(found)
+
+
+def _in_words(run):
+    settings = dataclasses.asdict(run)
+    if isinstance(run, Run):
+        settings["langevin_layers"] = run.layers_text()
+    return {name: str(value) for name, value in settings.items()}
+
+
+def _values(facts):
+    """The values of each setting, in order."""
+    values = {}
+    for one in facts:
+        for name, value in one.items():
+            values.setdefault(name, {})[value] = None
+    return values
+
+
 def by_epoch(recorded):
     """One tidy frame, one row an epoch, of pairs: what is the same in all epochs, as a dict, and
     the history, a list for each name.  Column by column: a frame a run would take ten times as

@@ -19,6 +19,7 @@ from langevin.runs import (
     key_of,
     older_keys,
     records,
+    which,
 )
 from langevin.store import Store, digest, root, set_aside
 
@@ -65,7 +66,7 @@ def sweep(runs, store=None, executor=None, train=True):
     given, where, count = executors.chosen(executor)
     print(_announcement(runs, missing.values(), where, count, train), flush=True)
     if missing and not train:
-        print(_summary(missing.values()), flush=True)
+        print(_summary(missing.values(), runs), flush=True)
     elif missing:
         for run in missing.values():
             training.check(run, dataset_of(run))
@@ -108,26 +109,11 @@ class GroupTooLarge(MemoryError):
         )
 
 
-def _summary(runs):
-    """The missing runs, a line a setting, with the seeds that are missing."""
-    seeds = {}
-    for run in runs:
-        seeds.setdefault(dataclasses.replace(run, seed=0), []).append(run.seed)
-    lines, hours = [], estimate(runs, 1) / 3600
-    for run, missing in seeds.items():
-        text = f"  {run.model}-{run.depth} {run.optimizer}, {run.initializer}"
-        text += f", lr {run.learning_rate:g}"
-        text += ", Keras's update" if run.variant == "keras" else ""
-        text += f", epsilon {run.epsilon:g}" if run.epsilon else ""
-        if run.sigma:
-            text += f", sigma {run.sigma:g} on {run.layers_text()} layers"
-            text += f", P <= {run.noise_cap:g}" if run.noise_cap else ""
-            if (run.noise_start, run.noise_stop) != (0, 1):
-                text += f", in steps {100 * run.noise_start:g} to {100 * run.noise_stop:g} %"
-            text += "" if run.noise_bias_correction else ", without bias correction"
-        lines.append(f"{text}: {len(missing)} seeds of {run.epochs} epochs")
-    text = f"Not recorded, and left out, about {hours:.1f} hours of one core:\n"
-    return text + "\n".join(lines)
+def _summary(missing, runs):
+    """The missing ones of these runs, and how long they would take."""
+    hours = estimate(missing, 1) / 3600
+    lines = "".join(f"\n  {line}" for line in which(missing, runs))
+    return f"Not recorded, and left out, about {hours:.1f} hours of one core:{lines}"
 
 
 def _announcement(runs, missing, where, count, train):

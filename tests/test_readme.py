@@ -51,9 +51,9 @@ def test_what_is_recorded_in_part_is_told_exactly():
         [{"depth": [3, 20], "optimizer": ["adam", "sgd"], "sigma": [0.0, 1e-3], "seeds": 4}]
     )
     half = [run for run in planned if run.depth == 20 and run.seed < 2]
-    assert readme.which(half, planned) == ["depth 20; seed 0, 1 (8 runs)"]
+    assert runs.which(half, planned) == ["depth 20; seed 0, 1 (8 runs)"]
     odd = [*half, next(run for run in planned if run.depth == 3)]
-    assert readme.which(odd, planned) == [
+    assert runs.which(odd, planned) == [
         "depth 20; seed 0, 1 (8 runs)", "depth 3; optimizer adam; sigma 0.0; seed 0 (1 runs)",
     ]  # fmt: skip
 

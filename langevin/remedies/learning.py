@@ -25,6 +25,7 @@ from langevin.runs import (
     key_of,
     provenance,
     stored,
+    which,
 )
 from langevin.store import digest
 from langevin.training import order
@@ -190,7 +191,9 @@ def learn(learnings, store, executor=None, train=True):
         f"{len(learnings)} learnings: {len(missing)} {'to train' if train else 'missing'}. "
         f"Backend {keras.backend.backend()}, device {device()}, {where}.", flush=True,
     )  # fmt: skip
-    if missing and train:
+    if missing and not train:
+        print("\n  ".join(["Not recorded, and left out:", *which(missing, learnings)]), flush=True)
+    elif missing:
         with executors.progress(len(missing), "learning") as bar, given as pool:
             for done in executors.results(pool, _keep, [(one, store) for one in missing]):
                 bar.update(len(done))
