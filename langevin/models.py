@@ -129,8 +129,9 @@ def _layer(x, kind, sizes, name, place, run):
 
 
 def _output(inputs, x, classes, run):
-    initializer = remedies.of(run.remedy).kernel_initializer(run.initializer)
-    return Model(inputs, layers.Dense(classes, kernel_initializer=initializer, name="output")(x))
+    remedy = remedies.of(run.remedy)
+    initializer = remedy.kernel_initializer(run.initializer)
+    return Model(inputs, remedy.output(classes, kernel_initializer=initializer, name="output")(x))
 
 
 def _convolution(x, filters, side, name, run, strides=1):
@@ -203,10 +204,14 @@ def _seeded(seed):
     # Keras draws the seeds of initializers from Python's `random`, of which a thread, of Dask say,
     # may draw at the same time: so Keras is lent a generator that nobody else has.
     # keras.utils.set_random_seed would also clear TensorFlow's kernel caches, two seconds a run.
+    # What layers draw with later, dropout say, takes its seeds elsewhere: so the kernels are those
+    # of the same network without it.
+    others = random.Random(~seed)
     with _lent:
-        kept = seed_generator.python_random
+        kept = seed_generator.python_random, seed_generator.make_default_seed
         seed_generator.python_random = random.Random(seed)
+        seed_generator.make_default_seed = lambda: others.randint(1, 10**9)
         try:
             yield
         finally:
-            seed_generator.python_random = kept
+            seed_generator.python_random, seed_generator.make_default_seed = kept

@@ -245,7 +245,11 @@ def _pace(program, run):
 
 
 def _note(histories, epoch, program, run, begun, compile_seconds=0.0):
-    """Add an epoch's row to the history of every run that has not diverged."""
+    """Add an epoch's row to the history of every run that has not diverged.
+
+    Before the first epoch none has: batch normalization, of which the averages have not begun, can
+    make a deep network's first loss as large as it likes.
+    """
     limit, measured = 10 * math.log(program.dataset.classes), program.measure()
     if run.probe:
         for numbers, _ in zip(measured, program.visit()):
@@ -255,7 +259,7 @@ def _note(histories, epoch, program, run, begun, compile_seconds=0.0):
         if history and history[-1]["diverged"]:
             continue
         # Not `>`: NaN must count as diverged.
-        diverged = not (numbers["loss"] <= limit and numbers["val_loss"] <= limit)
+        diverged = epoch > 0 and not (numbers["loss"] <= limit and numbers["val_loss"] <= limit)
         shares = {"compile_seconds": compile_seconds / len(histories)}
         shares |= {"diverged": diverged, "seconds": seconds / len(histories)}
         history.append({"epoch": epoch, **numbers, **shares})

@@ -5,7 +5,9 @@ import numpy as np
 import pytest
 from keras import ops
 
-from langevin.remedies import curvature
+from langevin import runs, training
+from langevin.remedies import curvature, systems
+from langevin.runs import Run
 
 BATCH, INPUTS, OUTPUTS = 400, 6, 3
 GENERATOR = np.random.default_rng(0)
@@ -109,3 +111,22 @@ def test_a_layer_without_signal_stays_where_it_is():
     for rule in (curvature.foof, curvature.kfac, curvature.mbf):
         step = found(rule, 0 * G.astype("float32"), zero, zero[:, :OUTPUTS])
         np.testing.assert_array_equal(step, 0)
+
+
+def test_a_system_without_numbers_has_no_solution_and_raises_nothing():
+    matrix, right = np.eye(3, dtype="float32") * 2, np.ones((3, 2), "float32")
+    solution = systems.solve(ops.convert_to_tensor(matrix), ops.convert_to_tensor(right))
+    np.testing.assert_allclose(solution, 0.5)
+    matrix[1, 1] = np.inf
+    solution = systems.solve(ops.convert_to_tensor(matrix), ops.convert_to_tensor(right))
+    assert np.isnan(solution).all()
+
+
+@pytest.mark.parametrize("rule", ["k-fac", "target-space"])
+def test_a_run_that_diverges_ends_as_one(rule):
+    run = Run(
+        dataset="digits", batch_size=64, depth=3, epochs=9, optimizer="sgd", learning_rate=1e30,
+        remedy=rule,
+    )  # fmt: skip
+    rows = training.fit([run], runs.dataset_of(run))[0]
+    assert rows[-1]["diverged"] and len(rows) < 10

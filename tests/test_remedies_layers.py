@@ -187,8 +187,9 @@ def test_stochastic_depth_decays_in_a_straight_line_to_one_half():
 def test_decorrelated_units_have_no_correlation_and_hes_scale():
     kernel = np.asarray(diversity.Decorrelated(seed=1)((200, 64)), "float64")
     np.testing.assert_allclose(np.corrcoef(kernel.T), np.eye(64), atol=1e-4)
-    np.testing.assert_allclose(np.mean(kernel**2, axis=0), 2 / 200, rtol=1e-4)
-    np.testing.assert_allclose(kernel.mean(axis=0), 0, atol=1e-6)
+    np.testing.assert_allclose(np.var(kernel, axis=0), 2 / 200, rtol=1e-4)
+    drawn = np.asarray(keras.initializers.HeNormal(1)((200, 64)), "float64")
+    np.testing.assert_allclose(kernel.mean(axis=0), drawn.mean(axis=0), atol=1e-6)
 
 
 def test_decorrelated_kernel_is_the_nearest_to_the_random_one():
@@ -206,6 +207,7 @@ def test_decorrelated_kernel_is_the_nearest_to_the_random_one():
 @pytest.mark.parametrize("shape", [(64, 64), (4, 4, 1, 32)])
 def test_decorrelated_square_and_flat_kernels_are_as_near_as_they_can_be(shape):
     kernel = np.asarray(diversity.Decorrelated(seed=2)(shape), "float64").reshape(-1, shape[-1])
+    kernel -= kernel.mean(axis=0)
     covariance = kernel.T @ kernel / 2  # a projection on all directions but the mean's
     np.testing.assert_allclose(covariance @ covariance, covariance, atol=1e-4)
     assert round(np.trace(covariance)) == len(kernel) - 1
@@ -232,3 +234,36 @@ def test_diversity_penalty_is_on_every_hidden_kernel_of_the_model():
     assert len(model.losses) == 3
     assert math.isclose(float(model.losses[1]), float(diversity.Diversity()(
         model.get_layer("hidden_2").kernel)), rel_tol=1e-6)  # fmt: skip
+
+
+def last_signal(name, start="glorot_uniform", depth=40):
+    """The mean square of the last hidden layer's outputs on random images, in training."""
+    run = Run(depth=depth, remedy=name, initializer=start)
+    x = GENERATOR.random((256, 12, 12, 1)).astype("float32")
+    model = models.build(run, (12, 12, 1), 10)
+    if setup := remedies.of(name).start:
+        setup(model, x)
+    model = models.Model(model.input, model.get_layer("output").input)
+    return float(ops.mean(ops.square(model(x, training=True))))
+
+
+@pytest.mark.parametrize("name", ["decorrelated", "orthogonal", "normalized-activation"])
+def test_a_start_of_its_own_carries_the_signal_through_40_layers(name):
+    assert 1e-3 < last_signal(name) / last_signal(None, "he_uniform") < 1e3
+
+
+def test_a_network_in_target_space_starts_as_the_random_weights_do():
+    """Where these let the signal fade, too: the ridge is small beside every signal."""
+    for start, depth in (("glorot_uniform", 20), ("he_uniform", 40)):
+        plain, targets = (last_signal(name, start, depth) for name in (None, "target-space"))
+        assert 0.03 < targets / plain < 30
+
+
+@pytest.mark.parametrize("name", ["dropout", "alpha-dropout", "stochastic-depth", "dropconnect"])
+def test_what_draws_at_random_has_the_kernels_of_the_network_that_does_not(name):
+    without = {"alpha-dropout": "selu", "stochastic-depth": "residual"}.get(name)
+    one, other = (
+        models.build(Run(depth=3, remedy=remedy), (8, 8, 1), 10) for remedy in (name, without)
+    )
+    for mine, its in zip(one.trainable_variables, other.trainable_variables, strict=True):
+        np.testing.assert_array_equal(mine, its)

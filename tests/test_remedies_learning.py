@@ -120,6 +120,11 @@ def test_the_learning_rate_is_chosen_on_images_that_are_neither_learned_nor_test
     fast = scores(reweighted=[-80.0, -80.0]).assign(learning_rate=1e-2, val_log_likelihood=-99.0)
     both = pd.concat([slow, fast], ignore_index=True)
     assert likelihood.at_best(both).log_likelihood.tolist() == [-90.0, -90.0]
+    tried = both[both.seed == 0].assign(seed=likelihood.TRIED, val_log_likelihood=[-70.0, -60.0])
+    both = pd.concat([both, tried], ignore_index=True)
+    assert likelihood.at_best(both).log_likelihood.tolist() == [-80.0, -80.0]
+    both.loc[both.val_log_likelihood == -60.0, "val_log_likelihood"] = np.nan  # it diverged
+    assert likelihood.at_best(both).log_likelihood.tolist() == [-90.0, -90.0]
 
 
 def test_known_data_need_not_be_at_hand_to_find_what_is_recorded(monkeypatch):

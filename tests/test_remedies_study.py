@@ -1,5 +1,7 @@
 """The comparison: which rate is chosen, and that what is reported is not what chose it."""
 
+import dataclasses
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -63,6 +65,15 @@ def test_reported_runs_see_the_test_set_with_seeds_and_noise_of_their_own(tried)
     assert {(run.sigma, run.langevin_layers) for run in reported} == {(0.0, None), (1e-3, 0.3)}
 
 
+def test_a_noise_that_names_an_optimizer_is_for_that_one_alone(tried):
+    by_sgd = [dataclasses.replace(run, optimizer="sgd") for run in tried]
+    noise = [{"sigma": 0.0}, {"optimizer": "adam", "sigma": 1e-3}, {"optimizer": "sgd", "sigma": 1}]
+    both = [*tried, *by_sgd]
+    reported = study.confirmed(both, finals_of(both, lambda run: 0.5), noise, 1)
+    found = {(run.optimizer, run.sigma) for run in reported}
+    assert found == {("adam", 0.0), ("adam", 1e-3), ("sgd", 0.0), ("sgd", 1.0)}
+
+
 def test_what_is_not_recorded_chooses_nothing(tried):
     finals = finals_of([run for run in tried if run.remedy], lambda run: 0.5)
     finals.loc[len(finals)] = finals_of(tried[:1], lambda run: 0.9).iloc[0]  # one of its four
@@ -113,6 +124,27 @@ def test_figure_and_table_have_a_row_a_remedy():
     assert len(shown) == 3
     drawn = {line.get_color(): line.get_xdata() for line in axes.lines if len(line.get_xdata())}
     np.testing.assert_allclose(drawn[plots.GREY], [3] * 6)
+
+
+def test_a_remedy_is_held_against_relu_with_adam_and_its_own_start_against_both_of_relus():
+    starts = ("glorot_uniform", "he_uniform")
+    rows = [
+        outcome(None, seed, 0.0, accuracy + seed / 1e3, initializer=start, key=f"{start}{seed}")
+        for start, accuracy in zip(starts, (0.90, 0.95)) for seed in range(6)
+    ]  # fmt: skip
+    rows += [outcome("selu", seed, 0.0, 0.93 + seed / 1e3) for seed in range(6)]
+    rows += [
+        outcome(None, seed, 0.0, 0.97 + seed / 1e3, optimizer="sgd", key=f"sgd{seed}")
+        for seed in range(6)
+    ]
+    finals = study.named(pd.DataFrame(rows).assign(dataset="digits"))
+    table = study.table(pd.DataFrame({"key": finals.key.unique(), "seconds": 2.0}), finals)
+    table = table.set_index(["remedy", "initializer"])["gain over ReLU"]
+    assert table["selu" + study.OWN, starts[0]].startswith("+3.00 (")
+    assert table["selu" + study.OWN, starts[1]].startswith("-2.00 (")
+    assert table[study.PLAIN + ", SGD", starts[0]].startswith("+7.00 (")
+    told = study.overview(finals, grid([BLOCK]))
+    assert told.count("its own start: alone 93.25 %, 6 of 6") == 1
 
 
 def test_overview_has_every_remedy_with_its_formula_and_what_noise_does_to_it():

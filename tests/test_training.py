@@ -218,3 +218,11 @@ def test_measured_numbers_are_those_of_the_model():
 
 def test_first_steps_in_double_precision_are_those_of_keras():
     helpers.check_first_steps_in_double_precision()
+
+
+def test_a_first_loss_however_large_ends_no_run():
+    """Batch normalization measures with averages that have not begun."""
+    named = {"remedy": "residual", "initializer": "he_uniform"}
+    before, after = fit(runs.Run(dataset="digits", batch_size=64, depth=20, epochs=1, **named))
+    assert before["loss"] > 10 * math.log(10) > after["loss"]
+    assert not before["diverged"] and not after["diverged"]

@@ -39,5 +39,5 @@ MEMBERS = {
     "gelu": _known("gelu", "Hendrycks and Gimpel, arXiv 1606.08415", "x Phi(x)"),
     "mish": _known("mish", "Misra, arXiv 1908.08681", "x tanh(log(1 + e^x))"),
     "softplus": _known("softplus", "Dugas et al., NIPS 2000", "log(1 + e^x)"),
-    "tanh": _known("tanh", "LeCun et al., Efficient BackProp, 1998", "tanh(x)"),
+    "tanh": _known("tanh", "Dubey et al., survey, arXiv 2109.14545", "tanh(x)"),
 }

@@ -13,13 +13,16 @@ weights, E d_j^2 a a^T; here one for a layer, their mean (reconstructed).
 d comes from the labels: the empirical Fisher matrix.  Of the present batch alone, without the
 papers' averages over batches and without K-FAC's rescaling.  The gradient that arrives at the
 optimizer is the preconditioned one, so that any optimizer, its schedule and noise can follow: for
-the papers' updates sgd.  Convolutions keep their gradient.  All train on TensorFlow and on JAX.
+the papers' updates sgd.  So of noise on top the scale P follows from the preconditioned gradients,
+and not the rule's own inverse: where these are large, as kfac's and mbf's, it is small at the same
+sigma.  Convolutions keep their gradient.  All train on TensorFlow and on JAX.
 """
 
 import keras
 from keras import layers, ops
 
 from langevin.remedies.record import Remedy
+from langevin.remedies.systems import solve
 
 DAMPING = 0.1
 
@@ -58,7 +61,7 @@ def _solve(matrix, right, damping):
     size = matrix.shape[0]
     # At a layer without any signal the matrix is 0: its gradient is too, and stays.
     mean = ops.maximum(ops.trace(matrix) / size, 1e-12)
-    return ops.solve(matrix + damping * mean * ops.eye(size, dtype=matrix.dtype), right)
+    return solve(matrix + damping * mean * ops.eye(size, dtype=matrix.dtype), right)
 
 
 class _Preconditioned(layers.Dense):
@@ -111,12 +114,20 @@ MEMBERS = {
         "second",
         "(E a a^T + pi sqrt(c))^-1 g (E d d^T + sqrt(c) / pi)^-1",
         dense=KFACDense,
+        output=KFACDense,
     ),
-    "foof": Remedy("Benzing, arXiv 2201.12250", "second", "(E a a^T + c)^-1 g", dense=FOOFDense),
+    "foof": Remedy(
+        "Benzing, arXiv 2201.12250",
+        "second",
+        "(E a a^T + c)^-1 g",
+        dense=FOOFDense,
+        output=FOOFDense,
+    ),
     "mini-block-fisher": Remedy(
         "Bahamou et al., arXiv 2202.04124",
         "reconstructed",
         "(E |d|^2 a a^T / outputs + c)^-1 g",
         dense=MBFDense,
+        output=MBFDense,
     ),
 }

@@ -18,9 +18,11 @@ STRENGTH = 0.1
 class Decorrelated(initializers.Initializer):
     """The kernel nearest to a random one whose units' weights have no correlation, of He's scale.
 
-    A unit's weights (a column; of a convolution over height, width and channels) have mean 0 and
-    mean square 2 / inputs.  As many units as inputs, or more, cannot all be uncorrelated: their
-    covariance is then a multiple of a projection, as near as it can be.
+    A unit's weights (a column; of a convolution over height, width and channels) keep their random
+    mean, and vary by 2 / inputs around it.  Without the means the sum of a unit's weights would be
+    0, and so what ReLU's positive outputs have in common lost in each layer.  As many units as
+    inputs, or more, cannot all be uncorrelated: their covariance is then a multiple of a
+    projection, as near as it can be.
 
     Args:
         seed: of the random kernel, as in `keras.initializers.HeNormal`.
@@ -32,11 +34,11 @@ class Decorrelated(initializers.Initializer):
     def __call__(self, shape, dtype=None):
         units, inputs = shape[-1], math.prod(shape[:-1])
         kernel = ops.reshape(self.draw(shape, dtype), (inputs, units))
-        kernel = kernel - ops.mean(kernel, axis=0)
-        left, lengths, right = ops.svd(kernel, full_matrices=False)
+        means = ops.mean(kernel, axis=0)
+        left, lengths, right = ops.svd(kernel - means, full_matrices=False)
         # What is left of a direction that centring took away is rounding.
         kept = ops.cast(lengths > 1e-4 * lengths[0], kernel.dtype)
-        return ops.reshape(math.sqrt(2) * ops.matmul(left * kept, right), shape)
+        return ops.reshape(math.sqrt(2) * ops.matmul(left * kept, right) + means, shape)
 
     def get_config(self):
         return self.draw.get_config()

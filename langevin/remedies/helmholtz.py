@@ -10,7 +10,8 @@ probability sigmoid(W h + b), h the layer that it depends on.  States are a list
     natural      the reweighted ones, each unit's times (E s (1 - s) h h^T + damping)^-1, the
                  inverse Fisher matrix of its weights; s its probability, the mean under the w_k
 
-Langevin reweighted wake-sleep is `reweighted` with a Langevin optimizer.
+Langevin reweighted wake-sleep is `reweighted` with a Langevin optimizer.  Every rule is followed
+by the same optimizer: natural directions too, which their source takes as they are.
 
 Source: Hinton et al., Science 1995; Bornschein and Bengio, arXiv 1406.2751; Varady et al., arXiv
 2008.06687.  Mark: code.  Runs on TensorFlow and on JAX.
@@ -21,6 +22,8 @@ import itertools
 import keras
 import numpy as np
 from keras import ops
+
+from langevin.remedies.systems import solve
 
 DAMPING = 0.05
 RULES = ("wake-sleep", "reweighted", "natural")
@@ -139,7 +142,7 @@ def ascent(weights, inputs, outputs, shares, natural=False):
     spread = shares[:, None] * probability * (1 - probability)
     fisher = ops.einsum("bi,bu,bj->uij", rows, spread, rows)
     fisher = fisher + DAMPING * ops.eye(rows.shape[1])
-    return ops.transpose(ops.solve(fisher, ops.transpose(gradient)[:, :, None])[:, :, 0])
+    return ops.transpose(solve(fisher, ops.transpose(gradient)[:, :, None])[:, :, 0])
 
 
 def gradients(machine, x, rule, samples=5):

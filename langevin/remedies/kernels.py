@@ -86,7 +86,7 @@ class DropConnect(layers.Dense):
             return ops.relu(ops.matmul(inputs, mask * kernel) + self.bias)
         mean = kept * ops.matmul(inputs, kernel) + self.bias
         variance = kept * self.rate * ops.matmul(ops.square(inputs), ops.square(kernel))
-        sd = ops.sqrt(variance + 1e-12)
+        sd = ops.sqrt(variance + 1e-30)
         z = mean / sd
         density = ops.exp(-ops.square(z) / 2) / math.sqrt(2 * math.pi)
         return mean * (1 + ops.erf(z / math.sqrt(2))) / 2 + sd * density

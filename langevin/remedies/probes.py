@@ -66,7 +66,8 @@ def log_weight_volume(kernel):
     0 for units at right angles, minus infinity where one is a combination of others.  Not the
     covariances: those of as many units as inputs have determinant 0 whatever the weights.
 
-    Source: Jin et al., "Weight expansion", arXiv 2201.09209.
+    Source: Jin et al., "Weight expansion", arXiv 2201.09209, where S are the covariances of weights
+    as random variables; from one network's weights this stands in for them.
     """
     columns = np.asarray(ops.convert_to_numpy(kernel), "float64").reshape(-1, kernel.shape[-1])
     lengths = np.linalg.norm(columns, axis=0)

@@ -21,6 +21,7 @@ class Remedy:
         activation: from the number of layers with one to what a Keras layer takes as activation.
         initializer: makes an initializer for every kernel; None for the run's.
         dense: the class of hidden layers.
+        output: the class of the last layer.
         conv: the class of convolutions.
         regularizer: makes a penalty on the kernels of hidden layers and convolutions.
         join: from (x, linear, activation, share) to the output of a hidden layer or convolution:
@@ -40,6 +41,7 @@ class Remedy:
     activation: Callable = lambda depth: "relu"
     initializer: Callable | None = None
     dense: type = layers.Dense
+    output: type = layers.Dense
     conv: type = layers.Conv2D
     regularizer: Callable | None = None
     join: Callable | None = None

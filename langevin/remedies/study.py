@@ -9,7 +9,7 @@ import pandas as pd
 
 from langevin import analysis, models, plots, remedies, runs
 
-PLAIN = "ReLU alone"
+PLAIN, OWN = "ReLU alone", ", own start"
 NOISE = {
     "with Langevin noise": analysis.LANGEVIN,
     "with Layer Langevin noise": "sigma > 0 and langevin_layers != 'all'",
@@ -29,7 +29,8 @@ def confirmed(tried, finals, noise, seeds):
     Args:
         tried: runs with `validation`, equal but for learning rate and seed within a setting.
         finals: what came of them, from `analysis.final`.
-        noise: a list of dicts with `sigma` and `langevin_layers`.
+        noise: a list of dicts with `sigma` and `langevin_layers`; one that names an `optimizer` is
+            for that one alone.
         seeds: how many.
 
     Returns: a list of runs; best is the mean accuracy over seeds, the loss between equals.  A
@@ -66,6 +67,7 @@ def _at(rates, noise, seeds):
         dataclasses.replace(setting, learning_rate=rate, seed=seed, **arm)
         for setting, rate in rates.items()
         for arm in noise
+        if arm.get("optimizer", setting.optimizer) == setting.optimizer
         for seed in range(seeds)
     ]
 
@@ -93,10 +95,19 @@ def _chosen(parameters, tried, store):
 
 
 def named(finals):
-    """The finals with a `name` for every remedy, for none, and for another optimizer than Adam."""
-    names = finals.remedy.fillna(PLAIN)
+    """The finals with a `name` for every remedy, for none, and for another optimizer than Adam.  A
+    remedy with an initializer of its own is there once for each of plain ReLU's."""
+    starts = finals[finals.remedy.isna()].initializer.unique()
+    own = finals.remedy.map(_has_own_start) & bool(len(starts))
+    beside = [finals[own].assign(initializer=start) for start in starts]
+    finals = pd.concat([finals[~own], *beside], ignore_index=True)
+    names = finals.remedy.fillna(PLAIN) + np.where(finals.remedy.map(_has_own_start), OWN, "")
     other = finals.optimizer.map(lambda one: "" if one == "adam" else f", {plots.NAMES[one]}")
     return finals.assign(name=names + other)
+
+
+def _has_own_start(remedy):
+    return isinstance(remedy, str) and remedies.of(remedy).initializer is not None
 
 
 def figure(finals, title):
@@ -175,18 +186,18 @@ def table(frame, finals):
 
 
 def _pairs(finals, remedy, arm):
-    """The pairs, by seed, of a remedy's arm with what it is compared with: alone with plain ReLU,
-    None of plain ReLU itself; with noise with the remedy alone."""
+    """The pairs, by seed, of a remedy's arm with what it is compared with: alone with plain ReLU
+    and Adam, None of that itself; with noise with the remedy alone."""
     if arm in NOISE:
         return analysis.pair(remedy, analysis.PLAIN, NOISE[arm])
-    same = ["depth", "initializer", "model", "dataset", "optimizer"]
-    plain = finals[finals.remedy.isna() & (finals[same] == remedy[same].iloc[0]).all(axis=1)]
-    if remedy.remedy.isna().all() or plain.empty:
+    same = ["depth", "initializer", "model", "dataset"]
+    plain = finals[(finals.name == PLAIN) & (finals[same] == remedy[same].iloc[0]).all(axis=1)]
+    if plain.empty or (remedy.name == PLAIN).all():
         return None
-    return analysis.pair(
-        pd.concat([plain, remedy]), "remedy.isna() and sigma == 0", "remedy.notna() and sigma == 0",
-        ("remedy", "name", "learning_rate"),
-    )  # fmt: skip
+    both = pd.concat([plain, remedy]).query(analysis.PLAIN)
+    is_plain = both["name"] == PLAIN
+    contrast = ("remedy", "name", "optimizer", "learning_rate")
+    return analysis.pair(both, is_plain, ~is_plain, contrast)
 
 
 def _compared(finals, remedy, arm):
@@ -213,11 +224,11 @@ def answer(finals):
         groups = [here for _, here in panel[panel.remedy.notna()].groupby("name")]
         alone = [here.query(analysis.PLAIN) for here in groups]
         over, noise = (
-            [_direction(_compared(finals, here, arm)) for here in groups]
+            [_direction(_compared(panel, here, arm)) for here in groups]
             for arm in ("alone", "with Langevin noise")
         )
         where = f"{plots.MODELS[model]}, depth {depth}, {plots.INITIALIZERS[initializer]}"
-        trained = sum(arm.started.all() for arm in alone)
+        trained = sum(len(arm) > 0 and arm.started.all() for arm in alone)
         lines.append(
             f"- **{where}**: of {len(groups)} remedies {trained} end trained in every run alone. "
             f"Against plain ReLU {over.count('helps')} help and {over.count('hurts')} hurt; noise "
@@ -270,11 +281,12 @@ def _grids(tried):
 
 def _results(finals):
     """What came of a remedy at a depth, an optimizer and initializer a line."""
-    said = []
+    said, finals = [], finals.drop_duplicates("key")
     for (optimizer, initializer), here in finals.groupby(["optimizer", "initializer"]):
         arms = {arm: here.query(query) for arm, query in ARMS.items()}
         text = "; ".join(f"{arm} {_outcome(runs)}" for arm, runs in arms.items() if len(runs))
         start = plots.INITIALIZERS[initializer].split(" (")[0]
+        start = "its own start" if _has_own_start(here.remedy.iloc[0]) else start
         said.append(f"{plots.NAMES[optimizer]}, {start}: {text}; noise: {_verdict(here)}")
     return "<br>".join(said) or "not recorded"
 

@@ -8,6 +8,7 @@ import numpy as np
 from keras import layers, ops
 
 from langevin.remedies.record import Remedy
+from langevin.remedies.systems import solve
 
 ROWS = 90  # with so many targets a unit the network has the plain one's weights, to 11 %
 RIDGE = 1e-3
@@ -35,9 +36,12 @@ class TargetDense(layers.Dense):
     A is what arrives of the fixed batch, the first `ROWS` rows of the input; T its targets, the
     trainable weights, which stand in the kernel's place: (ROWS, units).  As each layer's A follows
     from the W before it, the layers' weights are found one after another.  c is `RIDGE` times the
-    mean square of A's rows; the paper's is a number, which would silence the small signals of a
-    deep network.
+    mean square of A's rows without the 1; the paper's is a number, which would silence the small
+    signals of a deep network.
     """
+
+    def __init__(self, units, **kwargs):
+        super().__init__(units, **{**kwargs, "use_bias": False})
 
     def build(self, input_shape):
         # To Keras a kernel for `ROWS` inputs; the random weights are drawn by `project`.
@@ -47,13 +51,13 @@ class TargetDense(layers.Dense):
     def weights_of(self, rows):
         """W, the bias as its last row, from the fixed batch's rows (ROWS, inputs + 1)."""
         across, targets = ops.transpose(rows), 1 * self.kernel
-        ridge = RIDGE * ops.sum(ops.square(rows)) / ROWS
+        ridge = RIDGE * ops.sum(ops.square(rows[:, :-1])) / ROWS + 1e-30
         if rows.shape[1] <= ROWS:
             system = ops.matmul(across, rows) + ridge * ops.eye(rows.shape[1])
-            return ops.solve(system, ops.matmul(across, targets))
+            return solve(system, ops.matmul(across, targets))
         # The same with the smaller system.
         system = ops.matmul(rows, across) + ridge * ops.eye(ROWS)
-        return ops.matmul(across, ops.solve(system, targets))
+        return ops.matmul(across, solve(system, targets))
 
     def call(self, inputs, training=None):
         x = ops.concatenate([inputs, ops.ones_like(inputs[:, :1])], axis=1)

@@ -1,6 +1,7 @@
 """Mixins before an optimizer: what is done around its update.
 
 Every learning rate, window and noise of the optimizer stays; each of its steps takes one gradient.
+A network is measured where the optimizer stands, between two of these periods too.
 """
 
 import itertools
@@ -39,12 +40,16 @@ class Lookahead:
             slow.assign(ops.where(first, _value(variable), _value(slow)))
         grads = self._inner_gradients(list(grads), variables)
         super().apply(grads, trainable_variables)
+        self._moved(variables)
         last = ops.convert_to_tensor(self.iterations) % self.period == 0
         for place, (slow, variable) in enumerate(zip(self._slow, variables)):
             self._look_ahead(place, slow, variable, last)
 
     def _inner_gradients(self, gradients, variables):
         return gradients
+
+    def _moved(self, variables):
+        """What comes after the optimizer's own step: here nothing."""
 
     def _look_ahead(self, place, slow, variable, last):
         moved = _value(slow) + self.share * (self._far(place, variable) - _value(slow))
@@ -72,12 +77,12 @@ class _Noise:
 class EntropySGD(_Noise, Lookahead):
     """Descent on the local entropy: Langevin steps x' pulled back to x, then x toward their mean.
 
-        x' <- optimizer's step with g + gamma (x' - x) + (epsilon / sqrt(lr)) xi
+        x' <- optimizer's step with g + gamma (x' - x), then + epsilon sqrt(lr) xi
         mean <- alpha mean + (1 - alpha) x'
         every `period` steps    x <- x + share (mean - x),    x' <- x,    mean <- x
 
-    With the gradient's noise a step of SGD has epsilon sqrt(lr) xi, as Langevin noise of sigma =
-    epsilon has.  With gamma = epsilon = alpha = 0 this is Lookahead.  Each inner gradient counts.
+    To SGD this noise is Langevin noise of sigma = epsilon.  With gamma = epsilon = alpha = 0 this
+    is Lookahead.  Each inner gradient counts.
     """
 
     period = 20
@@ -96,14 +101,16 @@ class EntropySGD(_Noise, Lookahead):
         first = ops.convert_to_tensor(self.iterations) % self.period == 0
         for mean, variable in zip(self._mean, variables):
             mean.assign(ops.where(first, _value(variable), _value(mean)))
-        pulled = [
+        return [
             gradient + self.gamma * (_value(variable) - _value(slow))
             for gradient, variable, slow in zip(gradients, variables, self._slow)
         ]
+
+    def _moved(self, variables):
         if self.epsilon_noise:
-            sd = self.epsilon_noise / ops.sqrt(ops.convert_to_tensor(self.learning_rate))
-            pulled = [g + sd * xi for g, xi in zip(pulled, self._normals(variables))]
-        return pulled
+            sd = self.epsilon_noise * ops.sqrt(ops.convert_to_tensor(self.learning_rate))
+            for variable, xi in zip(variables, self._normals(variables)):
+                variable.assign_add(sd * xi)
 
     def _far(self, place, variable):
         mean = self._mean[place]
