@@ -157,8 +157,8 @@ MEMBERS = {
         "Granziol et al., arXiv 2006.09092",
         "second",
         "v <- r^2 v + g, W <- W - lr v; lr = (2 / (sqrt(k) + sqrt(K)))^2, r = (sqrt(K) - sqrt(k)) "
-        "/ (sqrt(K) + sqrt(k)); every epoch K is the greatest of the Hessian's Ritz values after 20 "
-        "Lanczos steps, k the least positive one, K / 1000 at least",
+        "/ (sqrt(K) + sqrt(k)); each epoch K is the greatest of the Hessian's Ritz values after "
+        "20 steps of Lanczos, k the least positive one, K / 1000 at least",
         optimizer=HeavyBall,
         pace=pace,
         backends=("tensorflow",),
