@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from importlib import metadata
 
 import keras
+import numpy as np
 import pandas as pd
 
 from langevin import datasets, models, optimizers, placement, remedies, schedules, training
@@ -418,22 +419,26 @@ def _facts(record):
 def which(found, planned):
     """Which of the planned runs, or learnings, these are, exactly: a line for as many as are all
     combinations of some values; a setting is named where it tells them from others."""
-    words = {run: _in_words(run) for run in planned}
+    settings = pd.DataFrame([_in_words(run) for run in planned], list(planned))
+    settings = settings.loc[:, settings.nunique() > 1]
 
-    def told(found):
-        here, there = _values(words[run] for run in found), _values(words.values())
-        alike = [run for run in planned if all(words[run][name] in here[name] for name in here)]
-        if len(alike) == len(found):
-            named = (name for name in here if here[name].keys() != there[name].keys())
-            said = "; ".join(f"{name} {', '.join(here[name])}" for name in named) or "all"
-            return [f"{said} ({len(found)} runs)"]
-        split = min((name for name in here if len(here[name]) > 1), key=lambda n: len(here[n]))
-        groups = {}
-        for run in found:
-            groups.setdefault(words[run][split], []).append(run)
-        return [line for group in groups.values() for line in told(group)]
+    def is_whole(here):
+        """Whether no other run has these values, too."""
+        alike = [settings[name].isin(here[name]) for name in settings]
+        return sum(np.all(alike, axis=0)) == len(here)
 
-    return told(found)
+    def told(here):
+        if is_whole(here):
+            few = [name for name in settings if here[name].nunique() < settings[name].nunique()]
+            said = "; ".join(f"{name} {', '.join(here[name].unique())}" for name in few) or "all"
+            return [f"{said} ({len(here)} runs)"]
+        # By the setting that leaves the fewest parts to be told further.
+        parts = {name: [part for _, part in here.groupby(name, sort=False)] for name in settings
+                 if here[name].nunique() > 1}  # fmt: skip
+        best = min(parts.values(), key=lambda by: (len(by) - sum(map(is_whole, by)), len(by)))
+        return [line for part in best for line in told(part)]
+
+    return told(settings.loc[list(found)])
 
 
 def _in_words(run):
@@ -441,15 +446,6 @@ def _in_words(run):
     if isinstance(run, Run):
         settings["langevin_layers"] = run.layers_text()
     return {name: str(value) for name, value in settings.items()}
-
-
-def _values(facts):
-    """The values of each setting, in order."""
-    values = {}
-    for one in facts:
-        for name, value in one.items():
-            values.setdefault(name, {})[value] = None
-    return values
 
 
 def by_epoch(recorded):
