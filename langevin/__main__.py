@@ -10,6 +10,8 @@ import sys
 
 import pandas as pd
 
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow: its own lines say little
+
 from langevin import datasets, executors, profiles, runs, sweeps, training
 from langevin.remedies import learning
 
@@ -69,6 +71,17 @@ def _count(text):
     return number
 
 
+def _asked_for(options):
+    """The studies of which a run is asked for; there must be one."""
+    none = True
+    for notebook, planned, kind, store in _studies(options):
+        if planned := _where(options, planned):
+            none = False
+            yield notebook, planned, kind, store
+    if none and options.where is not None:
+        raise ValueError(f"`--where` must hold for some run. Received: {options.where!r}")
+
+
 def _studies(options):
     """Each notebook's name, what it plans, of which of KINDS, and its store.  A notebook that tries
     learning rates comes twice: what it reports is known when those are stored."""
@@ -81,11 +94,9 @@ def _studies(options):
             if "noise" in parameters and kind == "runs":
                 from langevin.remedies import study  # it draws too, and few commands need it
 
-                tried = planned
-                yield f"{notebook}, learning rates tried", _where(options, tried), kind, store
-                planned = study.reported(parameters, tried, store)
-            if planned := _where(options, planned):
-                yield notebook, planned, kind, store
+                yield f"{notebook}, learning rates tried", planned, kind, store
+                planned = study.reported(parameters, planned, store)
+            yield notebook, planned, kind, store
 
 
 def _where(options, planned):
@@ -93,8 +104,8 @@ def _where(options, planned):
     if options.where is None or not planned:
         return planned
     settings = pd.DataFrame(map(dataclasses.asdict, planned))
-    told = f"`--where` must be a condition on {', '.join(settings)}, as pandas writes it."
-    told += f" Received: {options.where!r}"
+    told = f"`--where` must be a condition on {', '.join(settings)}, as pandas writes it: such as "
+    told += f"\"optimizer == 'adam' and seed < 3\". Received: {options.where!r}"
     try:
         holds = settings.eval(options.where)
     except (ValueError, NameError, SyntaxError, TypeError, NotImplementedError) as error:
@@ -106,13 +117,13 @@ def _where(options, planned):
 
 def list_runs(options):
     datasets.stay_offline()
-    for notebook, planned, _, store in _studies(options):
+    for notebook, planned, _, store in _asked_for(options):
         stored = runs.count_stored(planned, store)
         print(f"{notebook}: {stored} of {len(planned)} runs stored")
 
 
 def train(options):
-    for notebook, planned, kind, store in _studies(options):
+    for notebook, planned, kind, store in _asked_for(options):
         print(notebook)
         elsewhere = os.environ.get("LANGEVIN_CLUSTER")
         own = contextlib.nullcontext() if elsewhere else executors.workers(options.workers)
@@ -122,7 +133,7 @@ def train(options):
 
 def show(options):
     datasets.stay_offline()
-    for notebook, planned, kind, store in _studies(options):
+    for notebook, planned, kind, store in _asked_for(options):
         found = runs.stored(planned, store)
         print(f"{notebook}: {len(found)} of {len(planned)} runs stored")
         if found:

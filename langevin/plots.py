@@ -31,8 +31,9 @@ def outcomes(
     """Final test accuracy of every run, by a setting: the outcome of an experiment at a glance.
 
     Runs that are not trained at the end stand on a strip below the axis, as crosses over their
-    count. Medians of the others are joined where two arms stand side by side, and bars where an
-    arm is a place; a box is the median's 95 % interval, from 10 seeds on.
+    count. Medians of the others, where these are half of the runs at least, are joined where two
+    arms stand side by side, and bars where an arm is a place; a box is the median's 95 % interval,
+    from 10 seeds on.
 
     Args:
         finals: a row a run, from `analysis.final`.
@@ -99,7 +100,8 @@ def _arm(axes, arm, x, order, color, shift, label, marker, join):
         started = 100 * runs[runs.started].val_accuracy
         x_places = place + shift + _spread(len(started), 0.07)
         axes.plot(x_places, started, ls="", zorder=3, **look)
-        medians.append(started.median())
+        # Of fewer than half a median would speak for the lucky ones.
+        medians.append(started.median() if 2 * len(started) >= len(runs) else np.nan)
         if len(started) >= BAND:
             sides = place + shift + np.array([-0.09, 0.09])
             bounds = analysis.median_interval(started)

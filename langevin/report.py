@@ -81,6 +81,7 @@ def answer(finals):
     """At which depths noise helps an optimizer, from either start, and at which it costs, as
     Markdown; of those whose learning rates the paper does not give, only whether it helps."""
     lines, answers, others = [], set(), {}
+    where = f"{finals.model.iloc[0]} networks on {finals.dataset_label.iloc[0]}"
     for optimizer in plots.values(finals, "optimizer"):
         runs, name = finals[finals.optimizer == optimizer], plots.NAMES[optimizer]
         found = {start: _by_depth(runs[runs.initializer == start]) for start in STARTS}
@@ -90,8 +91,8 @@ def answer(finals):
             continue
         answers.add(ANSWERS[helped])
         told = (_told(STARTS[start], *both) for start, both in found.items())
-        depths = f", at {finals.depth.min()} to {finals.depth.max()} layers," if not lines else ""
-        lines.append(f"With {name}{depths} {'; '.join(told)}.")
+        depths = f"In {where}, at {finals.depth.min()} to {finals.depth.max()} layers, with {name} "
+        lines.append(f"{f'With {name} ' if lines else depths}{'; '.join(told)}.")
     for helps, does in ((True, "helps too"), (False, "helps at no depth")):
         if names := [name for name, helped in others.items() if helped == helps]:
             lines.append(
@@ -100,8 +101,9 @@ def answer(finals):
     bold = answers.pop() if len(answers) == 1 else "It depends on the optimizer."
     margin = 100 * analysis.SMALLEST_GAIN
     return (
-        f"**{bold}** {' '.join(lines)} (Told is what is significant: a difference in the runs that "
-        f"end trained, or one in accuracy whose 95 % interval lies beyond {margin:g} points.)"
+        f"**{bold}** {' '.join(lines)} (Only what is significant is told: a difference in the "
+        "runs that end trained, or one in accuracy whose 95 % interval lies beyond "
+        f"{margin:g} points.)"
     )
 
 
@@ -189,9 +191,8 @@ def _because(arms):
                                                "none, from He's start"])  # fmt: skip
     if not all((none, along, early, late, he)):
         return "Not all of these arms were run: they do not say why."
-    said = (
-        f"with noise in the first 1 % of the steps alone {early[1]} runs end trained, with noise "
-    )
+    said = f"at {arms['none'].depth.iloc[0]} layers, with Adam and noise in the first 1 % of the "
+    said += f"steps alone, {early[1]} runs end trained, with noise "
     said += f"only after them {late[1]}, all along {along[1]}; without noise {none[1]}"
     for words in arms:
         if words.startswith("none, learning rate") and (other := share(words)):

@@ -13,9 +13,10 @@ from langevin.store import Store
 def finals_of(settings):
     """Runs of Adam as `analysis.final` has them: these settings, and the same for all the rest."""
     same = {"depth": 40, "initializer": "glorot_uniform", "learning_rate": 1e-3, "sigma": 1e-3,
-            "optimizer": "adam", "langevin_layers": "all", "seed": 0, "noise_cap": None,
-            "noise_start": 0.0, "noise_stop": 1.0, "noise_bias_correction": True, "started": True,
-            "learned": False, "diverged": False, "val_accuracy": 0.95, "loss": 0.1}  # fmt: skip
+            "optimizer": "adam", "model": "dense", "langevin_layers": "all",
+            "seed": 0, "noise_cap": None, "noise_start": 0.0, "noise_stop": 1.0,
+            "noise_bias_correction": True, "started": True, "learned": False, "diverged": False,
+            "val_accuracy": 0.95, "loss": 0.1}  # fmt: skip
     same |= dict.fromkeys(["accuracy", "val_loss"], 0.1) | dict.fromkeys(analysis.PROVENANCE, "x")
     return pd.DataFrame([{**same, "key": str(key), **one} for key, one in enumerate(settings)])
 
@@ -132,5 +133,6 @@ def test_the_command_line_lists_trains_and_shows(tmp_path, monkeypatch, capsys):
     assert not __main__.main(["show", *only])
     assert "val_accuracy" in capsys.readouterr().out
     assert "ValueError" in __main__.main(["list", "--only", "no-such"])
+    assert "must hold for some run" in __main__.main(["train", *only, "--where", "seed == 2"])
     for wrong in ("sed < 1", "seed <", "seed", "seed < 'a'", "seed = 0", "seed < [1, 2, 3]"):
         assert repr(wrong) in __main__.main(["train", *only, "--where", wrong])
