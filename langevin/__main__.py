@@ -10,8 +10,6 @@ import sys
 
 import pandas as pd
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow: its own lines say little
-
 from langevin import datasets, executors, profiles, runs, sweeps, training
 from langevin.remedies import learning
 
