@@ -424,8 +424,10 @@ def which(found, planned):
 
     def is_whole(here):
         """Whether no other run has these values, too."""
-        alike = [settings[name].isin(here[name]) for name in settings]
-        return sum(np.all(alike, axis=0)) == len(here)
+        alike = np.ones(len(settings), bool)
+        for name in settings:
+            alike &= settings[name].isin(here[name])
+        return alike.sum() == len(here)
 
     def told(here):
         if is_whole(here):
