@@ -120,8 +120,8 @@ def _recorded(profile, plan):
     drawn = {}
     for name, parameters in plan.items():
         tried = runs.grid(parameters.get("runs", []))
-        following = study.expected(parameters, tried, profiles.store(profile, name))
         planned, store = planned_in(profile, name, parameters)
+        following = study.expected(parameters, tried, store)
         # What was only tried is no result.
         shown = list(dict.fromkeys(planned).keys() - set(tried)) if following else planned
         if (planned or following) and not any(store.load(runs.key_of(run)) for run in shown):

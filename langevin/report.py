@@ -81,7 +81,8 @@ def answer(finals):
     """At which depths noise helps an optimizer, from either start, and at which it costs, as
     Markdown; of those whose learning rates the paper does not give, only whether it helps."""
     lines, answers, others = [], set(), {}
-    where = f"{finals.model.iloc[0]} networks on {finals.dataset_label.iloc[0]}"
+    where = f"{finals.model.iloc[0]} networks on {finals.dataset_label.iloc[0]}, at "
+    where += f"{finals.depth.min()} to {finals.depth.max()} layers"
     for optimizer in plots.values(finals, "optimizer"):
         runs, name = finals[finals.optimizer == optimizer], plots.NAMES[optimizer]
         found = {start: _by_depth(runs[runs.initializer == start]) for start in STARTS}
@@ -91,8 +92,8 @@ def answer(finals):
             continue
         answers.add(ANSWERS[helped])
         told = (_told(STARTS[start], *both) for start, both in found.items())
-        depths = f"In {where}, at {finals.depth.min()} to {finals.depth.max()} layers, with {name} "
-        lines.append(f"{f'With {name} ' if lines else depths}{'; '.join(told)}.")
+        opening = "With" if lines else f"In {where}, with"
+        lines.append(f"{opening} {name} {'; '.join(told)}.")
     for helps, does in ((True, "helps too"), (False, "helps at no depth")):
         if names := [name for name, helped in others.items() if helped == helps]:
             lines.append(
