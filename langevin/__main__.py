@@ -71,13 +71,27 @@ def _count(text):
 
 def _asked_for(options):
     """The studies of which a run is asked for; there must be one."""
-    none = True
+    none, able = True, _able(options)
     for notebook, planned, kind, store in _studies(options):
-        if planned := _where(options, planned):
+        if kind in able and (planned := _where(options, planned)):
             none = False
             yield notebook, planned, kind, store
     if none and options.where is not None:
         raise ValueError(f"`--where` must hold for some run. Received: {options.where!r}")
+
+
+def _able(options):
+    """The kinds of blocks that have the condition's settings; without one there is no work."""
+    wrong, able = [], []
+    for kind, settings in profiles.BLOCKS.items():
+        try:
+            _where(options, [settings()])
+            able.append(kind)
+        except ValueError as error:
+            wrong.append(error)
+    if not able:
+        raise wrong[0]
+    return able
 
 
 def _studies(options):

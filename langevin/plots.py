@@ -345,6 +345,7 @@ def _cell(runs):
     return pd.Series({"accuracy": accuracy, "text": text})
 
 
+EARLY = "so far: "  # before a verdict on fewer runs than planned
 VERDICTS = {
     analysis.HOLDS: ("#0072B2", "o"),
     analysis.DOES_NOT: ("#D55E00", "X"),
@@ -354,18 +355,25 @@ VERDICTS = {
 
 
 def verdict_map(table, title):
-    """Each claim's verdict in each setting: a row a setting, a column a claim.
+    """Each claim's verdict in each setting: a row a setting, a column a claim; hollow those on
+    fewer runs than planned.
 
     Args:
         table: Table 2, from `langevin.tables.verdicts`.
     """
     settings, claims = list(dict.fromkeys(table.setting)), sorted(table.claim.unique())
     figure, axes = plt.subplots(figsize=(5 + 1.2 * len(claims), 1.5 + 0.27 * len(settings)))
-    verdicts = table.verdict.where(table.pairs > 0, "too few runs")
+    verdicts = table.verdict.str.removeprefix(EARLY).where(table.pairs > 0, "too few runs")
+    early = table.verdict.str.startswith(EARLY)
     for verdict, (color, marker) in VERDICTS.items():
-        told = table[verdicts == verdict]
-        x, y = told.claim.map(claims.index), told.setting.map(settings.index)
-        axes.plot(x, y, marker, color=color, ms=9, ls="", label=f"{verdict} ({len(told)})")
+        count = (verdicts == verdict).sum()
+        for some, fill in ((~early, color), (early, "white")):
+            told = table[(verdicts == verdict) & some]
+            x, y = told.claim.map(claims.index), told.setting.map(settings.index)
+            label = f"{verdict} ({count})" if fill == color else None
+            axes.plot(x, y, marker, color=color, mfc=fill, ms=9, ls="", label=label)
+    if early.any():
+        axes.plot([], [], "o", color=GREY, mfc="white", ms=9, ls="", label="hollow: so far")
     axes.set(xlim=(-0.5, len(claims) - 0.5), ylim=(len(settings) - 0.5, -0.5))
     names = [textwrap.fill(CLAIMS[claim], 15) for claim in claims]
     axes.set_xticks(range(len(claims)), names, fontsize=8)
@@ -373,7 +381,7 @@ def verdict_map(table, title):
     axes.tick_params(labeltop=True, labelbottom=False, length=0)
     figure.suptitle(title, x=0.01, ha="left", fontsize=13, fontweight="bold")
     legend = figure.legend(
-        loc="outside lower left", ncols=len(VERDICTS), alignment="left",
+        loc="outside lower left", ncols=len(VERDICTS) + early.any(), alignment="left",
         title=f"data: {'; '.join(table.data[table.data != 'none yet'].unique()) or 'none yet'}",
     )  # fmt: skip
     legend.get_title().set(color=GREY, fontsize=9)

@@ -329,10 +329,15 @@ def _named(rows, what):
     return f"{what}: {said}.".replace(" initialization", "") if said else ""
 
 
+def so_far(seeds):
+    """What stands before a verdict while not all planned seeds are there, as in "3 of 8"."""
+    there, _, planned = seeds.partition(" of ")
+    return plots.EARLY if planned and there != planned else ""
+
+
 def _verdict(row):
-    """In bold where all planned seeds are there; before, it is an interim look."""
-    there, _, planned = row.seeds.partition(" of ")
-    if there != planned:
-        return f"so far: {row.verdict} ({row.seeds} seeds)"
+    """In bold where it is one and all planned seeds are there."""
+    if early := so_far(row.seeds):
+        return f"{early}{row.verdict} ({row.seeds} seeds)"
     text = row.verdict if row.verdict == analysis.NOT_DECIDED else f"**{row.verdict}**"
-    return f"{text} ({there} seeds)"
+    return f"{text} ({row.seeds.split()[0]} seeds)"

@@ -72,7 +72,7 @@ def claims(profile):
         "sensitivity": (start, [analysis.claim_1, analysis.claim_2]),
         "highway": (start, [analysis.claim_1, analysis.claim_2]),
         "depth-cifar10": (start, [analysis.claim_1, analysis.claim_2]),
-        "layer-langevin": (["initializer", "depth"], [analysis.claim_3]),
+        "layer-langevin": ([*start, "depth"], [analysis.claim_3]),
         "resnet": (network, layers),
         "densenet": (network, layers),
     }
@@ -125,6 +125,7 @@ def _seeds(finals, by, planned):
 def verdicts(rows):
     """Table 2: a row a claim and setting, its verdict and what was measured."""
     told = rows[rows.verdict != ""].sort_values("claim", kind="stable")
+    told = told.assign(verdict=told.seeds.map(report.so_far) + told.verdict)
     columns = ["claim", "figure", "setting", "verdict", "reason", "pairs", "seeds", "data"]
     return told[columns].rename(columns={"reason": "measured"}).astype({"pairs": int})
 

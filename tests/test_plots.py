@@ -177,10 +177,18 @@ def test_the_verdict_map_counts_every_verdict_once():
                           "data": ["MNIST", "MNIST", "MNIST", "none yet"]})  # fmt: skip
     figure = plots.verdict_map(table, "title")
     assert {f"{v} (1)" for v in [*table.verdict, "too few runs"]} <= set(texts(figure))
+    assert "hollow: so far" not in texts(figure)
+    early = plots.verdict_map(table.assign(verdict="so far: " + table.verdict), "title")
+    assert {*texts(figure), "hollow: so far"} == set(texts(early))
+    assert all(
+        mark.get_markerfacecolor() == "white"
+        for mark in early.axes[0].lines
+        if len(mark.get_xdata())
+    )
     assert figure.legends[0].get_title().get_text() == "data: MNIST"
     digits = plots.verdict_map(table.assign(pairs=0, data="scikit-learn's digits"), "title")
     assert digits.legends[0].get_title().get_text() == "data: scikit-learn's digits"
-    plt.close(figure), plt.close(digits)
+    plt.close("all")
 
 
 def test_runs_of_two_devices_are_never_in_one_figure(finals):

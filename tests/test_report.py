@@ -134,5 +134,7 @@ def test_the_command_line_lists_trains_and_shows(tmp_path, monkeypatch, capsys):
     assert "val_accuracy" in capsys.readouterr().out
     assert "ValueError" in __main__.main(["list", "--only", "no-such"])
     assert "must hold for some run" in __main__.main(["train", *only, "--where", "seed == 2"])
+    # No run has a rule, which a Helmholtz machine's learning has.
+    assert "must hold for some run" in __main__.main(["train", *only, "--where", "side == 14"])
     for wrong in ("sed < 1", "seed <", "seed", "seed < 'a'", "seed = 0", "seed < [1, 2, 3]"):
         assert repr(wrong) in __main__.main(["train", *only, "--where", wrong])
