@@ -17,7 +17,8 @@ MARK = re.compile(r"(<!-- (\w+): made by `make \w+`[^>]*-->\n).*?(<!-- /\2 -->)"
 def answer():
     """The first screen: the answer, and why."""
     why, _ = report.why(tables.finals_of("paper", "mechanism"))
-    return f"{report.answer(tables.finals_of('paper', 'depth-mnist'))}\n\n**Why.** {why}"
+    networks = (tables.finals_of("paper", name) for name in ("depth-mnist", "highway"))
+    return f"{report.answer(*networks)}\n\n**Why.** {why}"
 
 
 def verdicts():

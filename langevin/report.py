@@ -77,20 +77,39 @@ ANSWERS = {
 }
 
 
-def answer(finals):
+def answer(finals, *further):
     """At which depths noise helps an optimizer, from either start, and at which it costs, as
-    Markdown; of those whose learning rates the paper does not give, only whether it helps."""
+    Markdown; of those whose learning rates the paper does not give, only whether it helps.
+
+    Args:
+        finals: of the networks that the answer is about.
+        further: finals of others, told in a paragraph each.
+    """
+    told, answers = _networks(finals)
+    bold = answers.pop() if len(answers) == 1 else "It depends on the optimizer."
+    others = "".join(f"\n\n{_networks(other)[0]}" for other in further)
+    margin = 100 * analysis.SMALLEST_GAIN
+    return (
+        f"**{bold}** {told}{others} (Only what is significant is told: a difference in the "
+        "runs that end trained, or one in accuracy whose 95 % interval lies beyond "
+        f"{margin:g} points.)"
+    )
+
+
+def _networks(finals):
+    """What one kind of network says, in sentences, and the answers of its optimizers."""
     lines, answers, others = [], set(), {}
     where = f"{finals.model.iloc[0]} networks on {finals.dataset_label.iloc[0]}, at "
     where += f"{finals.depth.min()} to {finals.depth.max()} layers"
     for optimizer in plots.values(finals, "optimizer"):
         runs, name = finals[finals.optimizer == optimizer], plots.NAMES[optimizer]
-        found = {start: _by_depth(runs[runs.initializer == start]) for start in STARTS}
-        helped = tuple(bool(helps) for helps, _ in found.values())
+        starts = [start for start in STARTS if start in set(runs.initializer)]
+        found = {start: _by_depth(runs[runs.initializer == start]) for start in starts}
+        helped = {start for start, (helps, _) in found.items() if helps}
         if optimizer not in PUBLISHED:
-            others[name] = any(helped)
+            others[name] = bool(helped)
             continue
-        answers.add(ANSWERS[helped])
+        answers.add(ANSWERS[tuple(start in helped for start in STARTS)])
         told = (_told(STARTS[start], *both) for start, both in found.items())
         opening = "With" if lines else f"In {where}, with"
         lines.append(f"{opening} {name} {'; '.join(told)}.")
@@ -99,13 +118,7 @@ def answer(finals):
             lines.append(
                 f"With {' and '.join(names)}, whose rates the paper does not give, it {does}."
             )
-    bold = answers.pop() if len(answers) == 1 else "It depends on the optimizer."
-    margin = 100 * analysis.SMALLEST_GAIN
-    return (
-        f"**{bold}** {' '.join(lines)} (Only what is significant is told: a difference in the "
-        "runs that end trained, or one in accuracy whose 95 % interval lies beyond "
-        f"{margin:g} points.)"
-    )
+    return " ".join(lines), answers
 
 
 def _told(start, helps, costs):
@@ -125,6 +138,9 @@ def _by_depth(runs):
             helps.append(f"{row.depth} layers ({counts}, without it {row.started_0})")
         elif further > 0:
             helps.append(f"{row.depth} layers (by {100 * row.gain:.1f} points of accuracy)")
+        if trained < 0:
+            lost = f"{row.started_0 - row.started_1} of {row.started_0} trained runs"
+            costs.append(f"{lost} at {row.depth} layers")
         if further < 0:
             low, gain, high = (-100 * g for g in (row.gain_high, row.gain, row.gain_low))
             costs.append(f"{gain:.1f} points ({low:.1f} to {high:.1f}) at {row.depth} layers")
