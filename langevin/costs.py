@@ -175,6 +175,13 @@ def epoch_text(table):
     )
 
 
+def together_text(table):
+    """What a seed costs when several are trained together, as a sentence."""
+    rows = table[table.group.str.startswith("seeds together") & (table.together > 1)]
+    said = ", ".join(f"{row.together:.0f} together {row.ratio:.2f}" for row in rows.itertuples())
+    return f"Over a seed alone, a step of one of several seeds takes on JAX: {said}."
+
+
 # Figures.
 
 

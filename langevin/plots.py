@@ -251,14 +251,16 @@ def curves(frame, title, arms=PLAIN_AND_LANGEVIN, row="initializer", column="dep
 
 
 def bundle(axes, wide, color, label):
-    """Every seed, a column, as a thin line, their median as a thick one, its 95 % band from 10
-    seeds on."""
+    """Every seed, a column, as a thin line, their median as a thick one as long as half of them are
+    there, its 95 % band from 10 seeds on."""
     if wide.empty:
         return
     axes.plot(wide.index, wide, color=color, lw=0.7, alpha=0.45)
-    axes.plot(wide.index, wide.median(axis=1), color=color, label=label)
+    most = 2 * wide.count(axis=1) >= wide.shape[1]
+    axes.plot(wide.index, wide.median(axis=1).where(most), color=color, label=label)
     if wide.shape[1] >= BAND:
         bounds = np.array([analysis.median_interval(v.dropna()) for _, v in wide.iterrows()])
+        bounds[~most] = np.nan
         _interval(axes, wide.index, *bounds.T, color, alpha=0.25)
 
 
@@ -328,7 +330,9 @@ def heat(finals, title):
         axes.set_yticklabels([f"{value:g}" for value in cells.index], rotation=0)
     for axes in grid[:, 0]:
         axes.set_ylabel("learning rate")
-    figure.colorbar(grid[0, 0].collections[0], ax=grid, label="test accuracy (%)")
+    figure.colorbar(
+        grid[0, 0].collections[0], ax=grid, label="test accuracy (%)\nk of n: so many end trained"
+    )
     finish(figure, title, finals)
     return figure
 
@@ -339,7 +343,7 @@ def _cell(runs):
     accuracy = 100 * started.val_accuracy.median()
     text = f"{accuracy:.1f}" if len(started) else "–"
     if len(started) < len(runs):
-        text += f"\n{len(started)}/{len(runs)}"
+        text += f"\n{len(started)} of {len(runs)}"
     if diverged:
         text += f"\n{diverged} diverged"
     return pd.Series({"accuracy": accuracy, "text": text})

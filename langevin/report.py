@@ -1,5 +1,6 @@
 """Sentences and tables, computed from frames: what a notebook states as a result."""
 
+import numpy as np
 import pandas as pd
 
 from langevin import analysis, plots, style, training
@@ -33,7 +34,8 @@ def claims_text(rows, finals):
         label = finals.dataset_label.iloc[0]
         return f"These runs were made on {label}: they say nothing on the paper's claims."
     lines = [
-        f"- **{row.claim}, {row.setting}: {row.verdict}.** {row.reason} (n = {row.n:.0f})."
+        f"- **{row.claim}, {row.setting}: {so_far(row.seeds)}{row.verdict}.** {row.reason} "
+        f"({row.pairs:.0f} pairs, {row.seeds} seeds)."
         for row in rows[rows.verdict != ""].itertuples()
     ]
     return "\n".join(lines)
@@ -53,22 +55,27 @@ def columns(frame):
 
 
 def headline(finals):
-    """What the deepest networks say, a row an initializer and optimizer, as a Markdown table."""
-    deepest = finals[finals.depth == finals.depth.max()]
-    rows = []
-    for initializer in plots.INITIALIZERS:
-        for optimizer in plots.COLORS:
-            here = (deepest.initializer == initializer) & (deepest.optimizer == optimizer)
-            if here.any():
-                arms = [deepest[here].query(q) for q in (analysis.PLAIN, analysis.LANGEVIN)]
-                name = f"{plots.INITIALIZERS[initializer]}, {plots.NAMES[optimizer]}"
+    """The deepest networks, and those others of which not all runs end trained, as a Markdown
+    table: a row an initializer, optimizer and depth."""
+    rows = ["| runs that end trained | without noise | with noise |", "| --- | --- | --- |"]
+    for initializer in plots.values(finals, "initializer"):
+        for optimizer in plots.values(finals, "optimizer"):
+            runs = finals[(finals.initializer == initializer) & (finals.optimizer == optimizer)]
+            for depth, here in runs.groupby("depth"):
+                if here.started.all() and depth < finals.depth.max():
+                    continue
+                arms = [here.query(query) for query in (analysis.PLAIN, analysis.LANGEVIN)]
+                name = f"{plots.INITIALIZERS[initializer]}, {plots.NAMES[optimizer]}, depth {depth}"
                 rows.append(f"| {name} | {' | '.join(map(_outcome, arms))} |")
-    head = f"depth {finals.depth.max()}, runs that end trained | without noise | with noise"
-    return "\n".join([f"| {head} |", "| --- | --- | --- |", *rows])
+    return "\n".join(rows)
 
 
 PUBLISHED = ("adam", "rmsprop")  # the paper gives their learning rates
 STARTS = {"glorot_uniform": "the paper's initialization, Glorot's,", "he_uniform": "He's"}
+SIGNIFICANT = (
+    "(Only what is significant is told: a difference in the runs that end trained, or one in "
+    f"accuracy whose 95 % interval lies beyond {100 * analysis.SMALLEST_GAIN:g} points.)"
+)
 ANSWERS = {
     (True, False): "Partly: noise helps where the initialization fails, and only there.",
     (True, True): "Yes: noise helps deep networks, from a good initialization too.",
@@ -88,12 +95,15 @@ def answer(finals, *further):
     told, answers = _networks(finals)
     bold = answers.pop() if len(answers) == 1 else "It depends on the optimizer."
     others = "".join(f"\n\n{_networks(other)[0]}" for other in further)
-    margin = 100 * analysis.SMALLEST_GAIN
-    return (
-        f"**{bold}** {told}{others} (Only what is significant is told: a difference in the "
-        "runs that end trained, or one in accuracy whose 95 % interval lies beyond "
-        f"{margin:g} points.)"
-    )
+    return f"**{bold}** {told}{others} {SIGNIFICANT}"
+
+
+def where_it_helps(finals):
+    """At which depths noise helps and at which it costs, as Markdown."""
+    arms = finals.groupby(["optimizer", "initializer", "depth", "sigma"])
+    if (seeds := arms.seed.nunique().min()) < analysis.LEAST_PAIRS:
+        return f"At which depths noise helps takes {analysis.LEAST_PAIRS} seeds; here are {seeds}."
+    return f"{_networks(finals)[0]} {SIGNIFICANT}"
 
 
 def _networks(finals):
@@ -167,6 +177,27 @@ CONDITIONS = {
 }
 
 
+def widths_text(frame):
+    """How wide the hidden kernels are after the last epoch, as Markdown: a line an initializer.
+
+    Args:
+        frame: of runs of one depth; medians over those that have this epoch.
+    """
+    lines = []
+    last = frame[frame.epoch == frame.epoch.max()]
+    for initializer in plots.values(last, "initializer"):
+        said = []
+        for arm, query in (("without noise", analysis.PLAIN), ("with noise", analysis.LANGEVIN)):
+            runs = last[last.initializer == initializer].query(query)
+            if len(runs):
+                widths = np.concatenate([sd[1:-1] for sd in runs.kernel_sd])
+                said.append(f"{np.median(widths):.3f} {arm} ({len(runs)} runs)")
+        lines.append(f"- **{plots.INITIALIZERS[initializer]}**: {', '.join(said)}.")
+    head = f"Median sd of the hidden kernels after epoch {last.epoch.max()}; Glorot's is "
+    head += f"{np.sqrt(1 / 64):.3f}, He's {np.sqrt(2 / 64):.3f}:"
+    return "\n".join([head, "", *lines])
+
+
 def why(finals):
     """What starts the deepest networks from the paper's initialization, as Markdown: which
     noise does, which learning rate, and He's start; all over the seeds that every noise has.
@@ -191,10 +222,22 @@ def why(finals):
     noises = [set(told[words].seed) for words in names.values() if len(told[words])]
     seeds = set.intersection(*noises) if noises else set()
     told = {words: here[here.seed.isin(seeds)] for words, here in told.items()}
-    rows = [f"| {words} | {_outcome(here)} |" for words, here in told.items() if len(here)]
+    rows = []
+    for words, here in told.items():
+        p = _p_more(told["none"], here)
+        more = f"{'yes' if p < analysis.ALPHA else 'not shown'}, p = {p:.2g}"
+        if len(here):
+            rows.append(f"| {words} | {_outcome(here)} | {more if words != 'none' else ''} |")
     head = f"Adam at depth {depth}, Glorot's start unless said, {len(seeds)} seeds: noise"
-    head = f"| {head} | runs that end trained |"
-    return _because(told), "\n".join([head, "| --- | --- |", *rows])
+    head = f"| {head} | runs that end trained | more than with none? |"
+    return _because(told), "\n".join([head, "| --- | --- | --- |", *rows])
+
+
+def _p_more(none, arm):
+    """McNemar's p that other runs end trained than without noise, by seeds; of fewer, that is 1."""
+    more = arm.set_index("seed").started.astype(int) - none.set_index("seed").started.astype(int)
+    won, lost = (more > 0).sum(), (more < 0).sum()
+    return analysis.mcnemar(won, lost) if won > lost else 1.0
 
 
 def _because(arms):
@@ -215,7 +258,17 @@ def _because(arms):
         if words.startswith("none, learning rate") and (other := share(words)):
             said += f", at learning rate {words.split()[-1]} {other[1]}"
     said += f", from He's start {he[1]}"
-    if min(early[0], late[0]) >= along[0] > none[0] and he[0] >= along[0]:
+    sure = {
+        name: _p_more(arms["none"], arms[words])
+        for name, words in {
+            "early": CONDITIONS["first 1 %"], "after them": CONDITIONS["after 1 %"],
+            "all along": CONDITIONS["noise"], "from He's start": "none, from He's start",
+        }.items()
+    }  # fmt: skip
+    p = ", ".join(f"{value:.2g} {name}" for name, value in sure.items())
+    said += f" (p against no noise: {p})"
+    repaired = max(sure["early"], sure["from He's start"]) < analysis.ALPHA
+    if repaired and min(early[0], late[0]) >= along[0] > none[0] and he[0] >= along[0]:
         return (
             "Noise repairs a silent start, one from which too little of the signal arrives at the "
             f"other end to learn from: {said}. {_afterwards(arms)}"
@@ -258,7 +311,7 @@ def details_text(finals, chain, beside=None):
         chain: these names, in the order in which details are taken out.
         beside: the name of a control, told without noise beside the published update with it.
     """
-    lines = []
+    lines, sure = [], []
     for (optimizer, depth), group in finals.groupby(["optimizer", "depth"]):
         said, before = [], None
         for update in chain:
@@ -270,13 +323,13 @@ def details_text(finals, chain, beside=None):
                 continue
             text = f"*{' '.join(update.split())}*: "
             text += f"{row.started_0} → {row.started_1} of {row.n} end trained"
-            text += f", {100 * row.gain:+.2f} points" if row.n_both else ""
+            text += _points(pairs.gain.dropna())
             if before is not None:
-                part = f"{before.started_gain - row.started_gain:+.0%} of the share"
-                if before.n_both and row.n_both:
-                    part += f", {100 * (before.gain - row.gain):+.2f} points"
+                part, is_sure = _part(before, pairs)
                 text += f" (what is out made {part})"
-            said, before = [*said, text], row
+                if is_sure:
+                    sure.append(f"{plots.NAMES[optimizer]}, depth {depth}, *{update}*")
+            said, before = [*said, text], pairs
         if len(control := group[group["update"] == beside].query(analysis.PLAIN)):
             published = group[group["update"] == chain[0]].query(analysis.LANGEVIN)
             said.append(
@@ -285,7 +338,63 @@ def details_text(finals, chain, beside=None):
             )
         told = "; ".join(said) or "no pair is there"
         lines.append(f"- **{plots.NAMES[optimizer]}, depth {depth}**: {told}.")
+    alone = "; ".join(" ".join(one.split()) for one in sure) or "none"
+    lines.append(f"\nSignificant by itself, uncorrected for their number, is the part of: {alone}.")
     return "\n".join(lines)
+
+
+def _part(before, after):
+    """What a detail that is taken out made of the gain, by pairs of one seed, in words, and
+    whether that is significant."""
+    both = before.merge(after, on="seed", suffixes=("_b", "_a"))
+    share = sum(
+        sign * both[f"started_{arm}_{when}"].astype(int)
+        for when, sign in (("b", 1), ("a", -1)) for arm, sign in ((1, sign), (0, -sign))
+    )  # fmt: skip
+    p, points = analysis.sign_flip(share), (both.gain_b - both.gain_a).dropna()
+    text = f"{share.mean():+.0%} of the share, p = {p:.2g}{_points(points)}"
+    low, high = analysis.median_interval(points)
+    further = len(points) >= analysis.LEAST_PAIRS
+    further &= max(low, -high) > analysis.SMALLEST_GAIN
+    return text, p < analysis.ALPHA or further
+
+
+def _points(gains):
+    """A median gain with its interval, in words after a comma; "" of too few pairs."""
+    if len(gains) < analysis.LEAST_PAIRS:
+        return ""
+    low, high = (100 * bound for bound in analysis.median_interval(gains))
+    return f", {100 * gains.median():+.2f} ({low:+.2f} to {high:+.2f}) points of {len(gains)} pairs"
+
+
+def against_plain(finals, by, arms, contrast=analysis.NOISE):
+    """What each of some noises gains or costs over none, as Markdown: a line a setting.
+
+    Args:
+        by: the columns that make a setting.
+        arms: a dict from each noise's name to the query of its runs.
+        contrast: the columns in which partners may differ.
+    """
+    lines = []
+    for setting, group in settings_of(finals, by):
+        said = []
+        for name, query in arms.items():
+            pairs = analysis.pair(group, analysis.PLAIN, query, contrast)
+            row = next(analysis.compare(pairs).itertuples())
+            if row.n:
+                counts = f"{row.started_0} → {row.started_1} of {row.n} end trained"
+                said.append(f"{name} {_effect(row)}: {counts}{_points(pairs.gain.dropna())}")
+        lines.append(f"- **{setting}**, over no noise: {'; '.join(said) or 'no pair is there'}.")
+    return "\n".join(lines)
+
+
+def _effect(row):
+    """The significant effect of a row of `analysis.compare`, in a word."""
+    if row.n < analysis.LEAST_PAIRS:
+        return "(too few pairs to tell)"
+    found = analysis.directions(row)
+    words = {(True, False): "gains", (False, True): "costs", (True, True): "gains and costs"}
+    return words.get((1 in found, -1 in found), "makes no difference that is shown")
 
 
 def best_text(best):
@@ -304,20 +413,36 @@ def best_text(best):
     return "\n".join(lines)
 
 
-def by_setting(finals, by, claims, **given):
-    """The claims of each setting: verdict rows, Holm's correction within a setting.
+NETWORK = ["model", "dataset", "optimizer", "initializer"]
+
+
+def by_setting(finals, by, claims, planned, **given):
+    """The claims of each setting: verdict rows, Holm's correction within a setting, with the
+    `seeds` that are there of those planned, as in "3 of 8".
 
     Args:
         by: the columns that make a setting.
         claims: functions of `analysis`, such as `claim_1`.
-        given: further arguments of these.
+        planned: all `Run`s of the study.
+        given: further arguments of the claims.
     """
     rows = []
     for setting, group in settings_of(finals, by):
         told = pd.concat([claim(group, setting, **given) for claim in claims], ignore_index=True)
-        rows.append(analysis.verdicts(told))
+        rows.append(analysis.verdicts(told).assign(seeds=_seeds(group, by, planned)))
     none = pd.DataFrame(columns=["claim", "setting", "verdict", "reason", "n"])
     return pd.concat(rows, ignore_index=True) if rows else none
+
+
+def _seeds(finals, by, planned):
+    """How many seeds every arm of a setting has at every depth that is planned, at its own where
+    the depth makes the setting, and how many it is to have."""
+    arms = finals.groupby(["depth", "sigma", "langevin_layers"])
+    networks = set(finals[NETWORK].itertuples(index=False, name=None))
+    wanted = [r for r in planned if tuple(getattr(r, n) for n in NETWORK) in networks]
+    missing = {r.depth for r in wanted} - set(finals.depth) if "depth" not in by else ()
+    there = 0 if missing else arms.seed.nunique().min()
+    return f"{there} of {len({r.seed for r in wanted})}"
 
 
 def in_short(rows):

@@ -21,7 +21,6 @@ MEASURED = ("depth-mnist", "layer-langevin", "highway", "depth-cifar10", "resnet
 ARMS = {"all layers": analysis.LANGEVIN, "deepest 30 %": analysis.DEEPEST,
         "deepest 90 %": analysis.DEEPEST_90}  # fmt: skip
 PUBLISHED_SIGMA = 1e-3
-NETWORK = ["model", "dataset", "optimizer", "initializer"]
 
 
 def finals_of(profile, notebook):
@@ -56,8 +55,8 @@ def outcomes(profile):
 
 def runs_behind(profile):
     """The stored runs that both tables are made from, a row a run, with its key."""
-    columns = ["figure", "dataset_label", *NETWORK[:1], "depth", *NETWORK[2:], "learning_rate",
-               "sigma", "langevin_layers", "seed", "key"]  # fmt: skip
+    columns = ["figure", "dataset_label", "model", "depth", "optimizer", "initializer",
+               "learning_rate", "sigma", "langevin_layers", "seed", "key"]  # fmt: skip
     parts = [finals_of(profile, notebook).assign(figure=notebook) for notebook in WHERE]
     return pd.concat([part.reindex(columns=columns) for part in parts], ignore_index=True)
 
@@ -101,25 +100,10 @@ def _study(profile, notebook, by, claims):
         return rows.assign(setting=WHERE[notebook], reason=why, figure=notebook, data=data)
     finals["network"] = finals.model.map(plots.MODELS) + ", " + finals.dataset_label
     planned = profiles.planned(profile, notebook)
-    parts = [
-        report.by_setting(group, by, claims, **given).assign(seeds=_seeds(group, by, planned))
-        for _, group in report.settings_of(finals, by)
-    ]
-    rows = pd.concat(parts, ignore_index=True)
+    rows = report.by_setting(finals, by, claims, planned, **given)
     setting = rows.setting if by[0] == "network" else f"{WHERE[notebook]}: " + rows.setting
     data = ", ".join(finals.dataset_label.unique())
     return rows.assign(figure=notebook, setting=setting, data=data)
-
-
-def _seeds(finals, by, planned):
-    """How many seeds every arm of a setting has at every depth that is planned, at its own where
-    the depth makes the setting, and how many it is to have."""
-    arms = finals.groupby(["depth", "sigma", "langevin_layers"])
-    networks = set(finals[NETWORK].itertuples(index=False, name=None))
-    wanted = [r for r in planned if tuple(getattr(r, n) for n in NETWORK) in networks]
-    missing = {r.depth for r in wanted} - set(finals.depth) if "depth" not in by else ()
-    there = 0 if missing else arms.seed.nunique().min()
-    return f"{there} of {len({r.seed for r in wanted})}"
 
 
 def verdicts(rows):

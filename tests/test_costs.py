@@ -57,6 +57,13 @@ def test_everything_has_a_line_a_row_and_says_what_was_not_measured(table):
     assert all("on JAX" in line for line in unmeasured)
 
 
+def test_what_a_seed_of_several_costs_is_told_of_every_group(table):
+    said = costs.together_text(table)
+    groups = table[table.group.str.startswith("seeds together")].together
+    assert all(f" {count:.0f} together 1.00" in said for count in groups if count > 1)
+    assert said.count("together") == (groups > 1).sum() > 2
+
+
 def test_the_readme_is_made_from_the_recorded_table(table, monkeypatch):
     monkeypatch.setattr(costs, "recorded", lambda: table)
     text = costs.readme()

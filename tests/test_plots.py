@@ -80,7 +80,7 @@ def test_runs_without_a_pair_are_no_error(finals):
     alone = finals.query("sigma == 0 and depth == 3")
     assert "no pair of runs is there" in texts(plots.gain_by_depth(alone, ""))
     claims = [analysis.claim_1, analysis.claim_2]
-    rows = report.by_setting(alone, ["initializer", "optimizer"], claims)
+    rows = report.by_setting(alone, ["initializer", "optimizer"], claims, [])
     assert set(rows.verdict) <= {"", analysis.NOT_DECIDED}
     assert "no pair is there" in report.claims_text(rows, alone)
     plt.close("all")
@@ -102,8 +102,9 @@ def test_kernel_widths_draws_a_line_an_epoch(frame):
 
 def test_sentences_are_computed_and_say_nothing_on_the_claims_on_digits(finals):
     adam = finals.query("optimizer == 'adam' and initializer == 'glorot_uniform'")
-    rows = analysis.verdicts(analysis.claim_1(adam, "Adam, Glorot"))
-    assert "C1, Adam, Glorot: " in report.claims_text(rows, finals)
+    rows = analysis.verdicts(analysis.claim_1(adam, "Adam, Glorot")).assign(seeds="3 of 8")
+    said = report.claims_text(rows, finals)
+    assert "C1, Adam, Glorot: so far: " in said and "(7 pairs, 3 of 8 seeds)" in said
     digits = finals.assign(dataset="digits")
     assert "nothing on the paper's claims" in report.claims_text(rows, digits)
     said = report.counts_text(adam, "sigma", [0.0, 1e-3], ["depth", "initializer"])
@@ -157,7 +158,7 @@ def test_a_heat_map_has_a_cell_a_setting_and_says_how_many_started(finals):
     ]  # fmt: skip
     said = [text.get_text() for text in panels[1].texts]
     # plain never starts; with noise seed 0 does not; the third column has three seeds of both arms
-    assert sorted(said)[0].endswith("3/4") and "–\n0/4" in said and len(said) == 3
+    assert sorted(said)[0].endswith("3 of 4") and "–\n0 of 4" in said and len(said) == 3
     plt.close(figure)
 
 
@@ -205,7 +206,8 @@ def test_details_are_told_one_after_the_other(finals):
     both = pd.concat([here.assign(update="published"), out])
     said = report.details_text(both, ["published", "without"])
     assert "*published*: 0 → 6 of 7 end trained; *without*: 0 → 0 of 7 end trained" in said
-    assert "what is out made +86% of the share" in said
+    assert "what is out made +86% of the share, p = 0.031)" in said
+    assert said.endswith("the part of: Adam, depth 40, *without*.")
     control = here[here.sigma == 0].assign(update="larger", started=True, learned=True)
     said = report.details_text(pd.concat([both, control]), ["published"], "larger")
     assert f"*larger* without noise: {len(control)} of {len(control)}, median" in said

@@ -64,6 +64,21 @@ def test_the_gradients_ratio_is_told_for_each_arm_and_epoch():
     assert "depth 3, Glorot" in text and "Langevin Adam" in text
 
 
+def test_what_is_left_in_the_end_has_a_row_a_setting_and_arm():
+    rows = [
+        {"depth": depth, "initializer": "glorot_uniform", "optimizer": "adam", "sigma": sigma,
+         "langevin_layers": "all", "noise_cap": None, "noise_start": 0.0, "noise_stop": 1.0,
+         "epoch": epoch, "sharpness": epoch * depth + 100 * (sigma > 0),
+         "log_weight_volume": [9.0, -1.0, -3.0, 9.0], "neuron_correlation": [9.0, 0.1, 0.3, 9.0]}
+        for depth in (3, 20) for sigma in (0.0, 1e-3) for epoch in (0, 1)
+    ]  # fmt: skip
+    head, _, *lines = landscape.told_along(pd.DataFrame(rows)).splitlines()
+    assert head == "| after epoch 1 | sharpness | log weight volume | correlation |"
+    assert [line.split(" | ")[1:] for line in lines] == [
+        [sharpness, "-2", "0.2 |"] for sharpness in ("3", "103", "20", "120")
+    ]
+
+
 @pytest.mark.parametrize("name", ["volume", "correlation"])
 def test_a_number_of_the_kernels_leaves_out_the_first_and_the_last(name):
     column = {"volume": "log_weight_volume", "correlation": "neuron_correlation"}[name]

@@ -49,22 +49,24 @@ def test_why_counts_what_each_noise_starts_in_the_deepest_networks_of_the_papers
              {"depth": 20}, {"learning_rate": 3e-4}, {"learning_rate": 3e-4, "sigma": 0.0},
              {"initializer": "he_uniform"},
              {"initializer": "he_uniform", "sigma": 0.0}]  # fmt: skip
-    lone = {"seed": 1, "started": False}  # which other noises lack: it is not counted
-    runs = finals_of([*other, lone])
+    lone = {"seed": 6, "started": False}  # which other noises lack: it is not counted
+    runs = finals_of([*({**one, "seed": seed} for one in other for seed in range(6)), lone])
     sentence, table = report.why(runs)
     assert sentence.startswith("Noise repairs a silent start")
     assert (
-        "all along 1 of 1; without noise 0 of 1, at learning rate 0.0003 1 of 1, from He's start "
-        "1 of 1."
+        "all along 6 of 6; without noise 0 of 6, at learning rate 0.0003 6 of 6, from He's start "
+        "6 of 6 (p against no noise: 0.031 early, 0.031 after them, 0.031 all along, 0.031 from "
+        "He's start)."
     ) in sentence
-    assert "accuracy" not in sentence  # of one pair
-    rows = [line.strip("| ").split(" | ") for line in table.splitlines()]
-    trained = "1 of 1, median accuracy 95.0 %"
-    assert rows[0] == ["Adam at depth 40, Glorot's start unless said, 1 seeds: noise",
-                       "runs that end trained"]  # fmt: skip
-    assert dict(rows[2:]) == {
-        "none": "0 of 1", "all along": trained, "in the first 1 % of steps alone": trained,
-        "only after them": trained, "all along, its P at most 100": "0 of 1",
+    few = report.why(runs[runs.seed < 5])[0]
+    assert "do not single out" in few and "0.062 early" in few and "accuracy" not in few
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines()]
+    trained = "6 of 6, median accuracy 95.0 %", "yes, p = 0.031"
+    assert rows[0] == ["Adam at depth 40, Glorot's start unless said, 6 seeds: noise",
+                       "runs that end trained", "more than with none?"]  # fmt: skip
+    assert {words: tuple(rest) for words, *rest in rows[2:]} == {
+        "none": ("0 of 6", ""), "all along": trained, "in the first 1 % of steps alone": trained,
+        "only after them": trained, "all along, its P at most 100": ("0 of 6", "not shown, p = 1"),
         "all along, its P at most 1000": trained, "none, from He's start": trained,
         "none, learning rate 0.0003": trained,
     }  # fmt: skip
@@ -106,6 +108,53 @@ def test_further_networks_are_told_after_the_answer_and_what_was_not_run_is_not(
         "layers, 10 of 10 trained runs at 40 layers. (Only"
     )
     assert "He's" not in second
+
+
+def test_where_noise_helps_is_told_of_six_seeds_and_not_of_five():
+    runs = adam("glorot_uniform").assign(model="dense")
+    assert "it helps at 40 layers (6 of 6" in report.where_it_helps(runs[runs.seed < 6])
+    assert report.where_it_helps(runs[runs.seed < 5]).endswith("takes 6 seeds; here are 5.")
+
+
+def test_the_deepest_networks_are_told_and_those_that_do_not_all_end_trained():
+    lines = report.headline(adam("glorot_uniform")).splitlines()[2:]
+    assert [line.split(" | ")[0] for line in lines] == [
+        "| Glorot initialization (the paper's), Adam, depth 40",
+        "| He initialization, Adam, depth 40",
+    ]
+    runs = adam("glorot_uniform")
+    runs.loc[(runs.depth == 3) & (runs.seed == 0), "started"] = False
+    assert len(report.headline(runs).splitlines()[2:]) == 4
+
+
+@pytest.mark.parametrize(
+    "fails, gain, seeds, said",
+    [
+        ("glorot_uniform", 0.0, 10, "noise gains: 0 → 10 of 10 end trained"),
+        ("", 0.02, 10, "noise gains: 10 → 10 of 10 end trained, +2.00 (+2.00 to +2.00) points of "
+         "10 pairs"),
+        ("", -0.02, 10, "noise costs: "),
+        ("", 0.002, 10, "noise makes no difference that is shown: "),
+        ("glorot_uniform", 0.0, 5, "noise (too few pairs to tell): 0 → 5 of 5 end trained"),
+    ],
+)  # fmt: skip
+def test_what_a_noise_does_over_none_is_told_if_it_is_sure(fails, gain, seeds, said):
+    runs = adam(fails, gain).query(f"depth == 40 and seed < {seeds}")
+    glorot, he = report.against_plain(runs, ["initializer"], {"noise": "sigma > 0"}).splitlines()
+    assert glorot.startswith(f"- **Glorot initialization (the paper's)**, over no noise: {said}")
+    assert he.startswith("- **He initialization**")
+
+
+def test_how_wide_kernels_are_is_told_of_the_last_epoch_and_hidden_layers():
+    arms = [(0.0, 0.12), (1e-3, 0.3)]
+    rows = [
+        {"initializer": "glorot_uniform", "sigma": sigma, "langevin_layers": "all", "epoch": epoch,
+         "kernel_sd": [9.0, width * epoch, width * epoch, 9.0]}
+        for sigma, width in arms for epoch in (0, 1)
+    ]  # fmt: skip
+    said = report.widths_text(pd.DataFrame(rows))
+    assert said.startswith("Median sd of the hidden kernels after epoch 1; Glorot's is 0.125, He's")
+    assert said.endswith("0.120 without noise (1 runs), 0.300 with noise (1 runs).")
 
 
 def adam(fails, gain=0.0):

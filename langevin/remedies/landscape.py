@@ -91,6 +91,20 @@ def told(frame, epochs):
     return "\n".join(lines)
 
 
+def told_along(frame):
+    """What `along` shows after the last epoch, as a Markdown table: a row a setting and arm."""
+    last = frame[frame.epoch == frame.epoch.max()]
+    names = {"sharpness": "sharpness", "volume": "log weight volume", "correlation": "correlation"}
+    lines = [f"| after epoch {last.epoch.max()} | {' | '.join(names.values())} |"]
+    lines.append("| --- |" + " --- |" * len(names))
+    for (depth, initializer), group in last.groupby(["depth", "initializer"]):
+        for runs, _, label in _arms(group):
+            medians = (f"{_of_a_run(runs, name).median():.3g}" for name in names)
+            name = f"depth {depth}, {INITIALIZERS[initializer]}, {label}"
+            lines.append(f"| {name} | {' | '.join(medians)} |")
+    return "\n".join(lines)
+
+
 def _when(epoch):
     return f"after epoch {epoch}" if epoch else "before training"
 

@@ -49,7 +49,8 @@ class Lookahead:
         return gradients
 
     def _moved(self, variables):
-        """What comes after the optimizer's own step: here nothing."""
+        # What comes after the optimizer's own step: here nothing.
+        pass
 
     def _look_ahead(self, place, slow, variable, last):
         moved = _value(slow) + self.share * (self._far(place, variable) - _value(slow))
