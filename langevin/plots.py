@@ -377,7 +377,9 @@ def verdict_map(table, title):
             label = f"{verdict} ({count})" if fill == color else None
             axes.plot(x, y, marker, color=color, mfc=fill, ms=9, ls="", label=label)
     if early.any():
-        axes.plot([], [], "o", color=GREY, mfc="white", ms=9, ls="", label="hollow: so far")
+        axes.plot(
+            [], [], "o", color=GREY, mfc="white", ms=9, ls="", label="hollow: not all runs yet"
+        )
     axes.set(xlim=(-0.5, len(claims) - 0.5), ylim=(len(settings) - 0.5, -0.5))
     names = [textwrap.fill(CLAIMS[claim], 15) for claim in claims]
     axes.set_xticks(range(len(claims)), names, fontsize=8)

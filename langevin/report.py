@@ -377,21 +377,22 @@ def against_plain(finals, by, arms, contrast=analysis.NOISE):
     """
     lines = []
     for setting, group in settings_of(finals, by):
-        said = []
+        said, few = [], []
         for name, query in arms.items():
             pairs = analysis.pair(group, analysis.PLAIN, query, contrast)
             row = next(analysis.compare(pairs).itertuples())
-            if row.n:
-                counts = f"{row.started_0} → {row.started_1} of {row.n} end trained"
-                said.append(f"{name} {_effect(row)}: {counts}{_points(pairs.gain.dropna())}")
-        lines.append(f"- **{setting}**, over no noise: {'; '.join(said) or 'no pair is there'}.")
+            if row.n < analysis.LEAST_PAIRS:
+                few.append(name)
+                continue
+            counts = f"{row.started_0} → {row.started_1} of {row.n} end trained"
+            said.append(f"{name} {_effect(row)}: {counts}{_points(pairs.gain.dropna())}")
+        said += [f"of {', '.join(few)} fewer than {analysis.LEAST_PAIRS} pairs"] if few else []
+        lines.append(f"- **{setting}**, over no noise: {'; '.join(said)}.")
     return "\n".join(lines)
 
 
 def _effect(row):
     """The significant effect of a row of `analysis.compare`, in a word."""
-    if row.n < analysis.LEAST_PAIRS:
-        return "(too few pairs to tell)"
     found = analysis.directions(row)
     words = {(True, False): "gains", (False, True): "costs", (True, True): "gains and costs"}
     return words.get((1 in found, -1 in found), "makes no difference that is shown")

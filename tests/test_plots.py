@@ -178,9 +178,9 @@ def test_the_verdict_map_counts_every_verdict_once():
                           "data": ["MNIST", "MNIST", "MNIST", "none yet"]})  # fmt: skip
     figure = plots.verdict_map(table, "title")
     assert {f"{v} (1)" for v in [*table.verdict, "too few runs"]} <= set(texts(figure))
-    assert "hollow: so far" not in texts(figure)
+    assert "hollow: not all runs yet" not in texts(figure)
     early = plots.verdict_map(table.assign(verdict="so far: " + table.verdict), "title")
-    assert {*texts(figure), "hollow: so far"} == set(texts(early))
+    assert {*texts(figure), "hollow: not all runs yet"} == set(texts(early))
     assert all(
         mark.get_markerfacecolor() == "white"
         for mark in early.axes[0].lines
