@@ -113,6 +113,8 @@ def test_gains_are_paired_by_seed():
     assert likelihood.gains(finals).gain.tolist() == [-5.0, 1.0]
     text = likelihood.told(finals)
     assert "wake-sleep -87.0 nats (-2.0, 1 of 2 better); reweighted -85.0 nats." in text
+    many = scores(reweighted=[0.0] * 6, **{"wake-sleep": [-3.0, -2.0, -1.0, 1.0, 2.0, 4.0]})
+    assert "(+0.0, -2.6 to +3.3, 3 of 6 better)" in likelihood.told(many)
 
 
 def test_the_learning_rate_is_chosen_on_images_that_are_neither_learned_nor_tested():

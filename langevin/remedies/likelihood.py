@@ -78,8 +78,16 @@ def _arm(axes, data, value, depths, shift, color, label):
     axes.plot(np.arange(len(depths)) + shift, medians, "-", color=color, label=label)
 
 
+def _interval(values):
+    """A median's interval in words; "" of too few."""
+    if len(values) < analysis.LEAST_PAIRS:
+        return ""
+    return ", {:+.1f} to {:+.1f}".format(*analysis.median_interval(values))
+
+
 def told(finals):
-    """Each arm's median score and gain at each depth, as Markdown."""
+    """Each arm's median score and gain over reweighted wake-sleep at each depth, the gain with its
+    95 % interval from 6 pairs on, as Markdown."""
     lines, pairs = [], gains(finals)
     for depth, here in finals.groupby("depth"):
         said = []
@@ -89,7 +97,8 @@ def told(finals):
             text = f"{arm} {mine.log_likelihood.median():.1f} nats"
             found = pairs[(pairs.arm == arm) & (pairs.depth == depth)].gain
             if len(found):
-                text += f" ({found.median():+.1f}, {(found > 0).sum()} of {len(found)} better)"
+                better = f"{(found > 0).sum()} of {len(found)} better"
+                text += f" ({found.median():+.1f}{_interval(found)}, {better})"
             said.append(text)
         lines.append(f"- **{depth} hidden layer{'s' * (depth > 1)}**: {'; '.join(said)}.")
     return "\n".join(lines)
