@@ -346,12 +346,10 @@ def details_text(finals, chain, beside=None):
 def _part(before, after):
     """What a detail that is taken out made of the gain, by pairs of one seed, in words, and
     whether that is significant."""
-    both = before.merge(after, on="seed", suffixes=("_b", "_a"))
-    share = sum(
-        sign * both[f"started_{arm}_{when}"].astype(int)
-        for when, sign in (("b", 1), ("a", -1)) for arm, sign in ((1, sign), (0, -sign))
-    )  # fmt: skip
-    p, points = analysis.sign_flip(share), (both.gain_b - both.gain_a).dropna()
+    before, after = (pairs.set_index("seed") for pairs in (before, after))
+    more = [pairs.started_1.astype(int) - pairs.started_0 for pairs in (before, after)]
+    share, points = (more[0] - more[1]).dropna(), (before.gain - after.gain).dropna()
+    p = analysis.sign_flip(share)
     text = f"{share.mean():+.0%} of the share, p = {p:.2g}{_points(points)}"
     low, high = analysis.median_interval(points)
     further = len(points) >= analysis.LEAST_PAIRS
