@@ -35,7 +35,7 @@ def claims_text(rows, finals):
         return f"These runs were made on {label}: they say nothing on the paper's claims."
     lines = [
         f"- **{row.claim}, {row.setting}: {so_far(row.seeds)}{row.verdict}.** {row.reason} "
-        f"({row.pairs:.0f} pairs, {row.seeds} seeds)."
+        f"(pairs: {row.pairs:.0f}; seeds: {row.seeds})."
         for row in rows[rows.verdict != ""].itertuples()
     ]
     return "\n".join(lines)

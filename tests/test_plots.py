@@ -104,7 +104,7 @@ def test_sentences_are_computed_and_say_nothing_on_the_claims_on_digits(finals):
     adam = finals.query("optimizer == 'adam' and initializer == 'glorot_uniform'")
     rows = analysis.verdicts(analysis.claim_1(adam, "Adam, Glorot")).assign(seeds="3 of 8")
     said = report.claims_text(rows, finals)
-    assert "C1, Adam, Glorot: so far: " in said and "(7 pairs, 3 of 8 seeds)" in said
+    assert "C1, Adam, Glorot: so far: " in said and "(pairs: 7; seeds: 3 of 8)" in said
     digits = finals.assign(dataset="digits")
     assert "nothing on the paper's claims" in report.claims_text(rows, digits)
     said = report.counts_text(adam, "sigma", [0.0, 1e-3], ["depth", "initializer"])
