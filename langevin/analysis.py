@@ -371,7 +371,7 @@ def claim_1(finals, setting, depth=3, baseline=PLAIN, treatment=LANGEVIN, contra
     does not if it lies wholly outside or p < .05. p_claim: `sign_flip` against both margins.
     """
     arms = [f"({arm}) and depth == {depth}" for arm in (baseline, treatment)]
-    row, gains = _contrast(finals, *arms, contrast)
+    row, gains = contrasted(finals, *arms, contrast)
     margin, span = SMALLEST_GAIN, _points(row.gain_low, row.gain_high)
     if row.started_p < ALPHA:
         verdict = DOES_NOT, f"shares trained differ: {row.started_0}, {row.started_1} of {row.n}"
@@ -448,8 +448,8 @@ def claim_3(
     if (b) is (fewer starts, or a negative gain), or if (b) is bounded below 0.3 points with equal
     starts. Opposite outcomes in (b) decide nothing. p_claim: the larger of the p of (a) and (b).
     """
-    a, gains_a = _contrast(finals, everywhere, deepest, contrast)
-    b, gains_b = _contrast(finals, shallowest, deepest, contrast)
+    a, gains_a = contrasted(finals, everywhere, deepest, contrast)
+    b, gains_b = contrasted(finals, shallowest, deepest, contrast)
     p_up, p_down = (_directed(gains_b, 0, way) for way in ("greater", "less"))
     p_more = b.started_p if b.started_gain > 0 else 1.0
     better = p_more < ALPHA or (b.gain > 0 and p_up < ALPHA)
@@ -487,7 +487,7 @@ def claim_4(finals, setting, baseline=PLAIN, treatment=LANGEVIN, contrast=NOISE,
     """C4, deep residual networks gain: holds if the gain's lower bound is above 0; does not if
     its upper bound is below 0.3 points. The starts stand beside. p_claim: `sign_flip`, gain > 0.
     `name`, the layers with noise, stands in the setting."""
-    row, gains = _contrast(finals, baseline, treatment, contrast)
+    row, gains = contrasted(finals, baseline, treatment, contrast)
     span = f"the gain is {_points(row.gain_low, row.gain_high)}"
     if row.n_both < LEAST_PAIRS:
         verdict = NOT_DECIDED, _too_few(row)
@@ -516,7 +516,9 @@ def verdicts(rows):
     return rows
 
 
-def _contrast(finals, baseline, treatment, contrast):
+def contrasted(finals, baseline, treatment, contrast=NOISE):
+    """The row of `compare` for all pairs of two selections, and the gains of those that both
+    started; arguments as those of `pair`."""
     pairs = pair(finals, baseline, treatment, contrast)
     return next(compare(pairs).itertuples()), pairs.gain.dropna()
 

@@ -222,25 +222,28 @@ def why(finals):
     noises = [set(told[words].seed) for words in names.values() if len(told[words])]
     seeds = set.intersection(*noises) if noises else set()
     told = {words: here[here.seed.isin(seeds)] for words, here in told.items()}
+    p = {words: _p_more(told["none"], here) for words, here in told.items() if words != "none"}
     rows = []
     for words, here in told.items():
-        p = _p_more(told["none"], here)
-        more = f"{'yes' if p < analysis.ALPHA else 'not shown'}, p = {p:.2g}"
+        sure = "yes" if p.get(words, 1) < analysis.ALPHA else "not shown"
+        more = f"{sure}, p = {p[words]:.2g}" if words in p else ""
         if len(here):
-            rows.append(f"| {words} | {_outcome(here)} | {more if words != 'none' else ''} |")
+            rows.append(f"| {words} | {_outcome(here)} | {more} |")
     head = f"Adam at depth {depth}, Glorot's start unless said, {len(seeds)} seeds: noise"
     head = f"| {head} | runs that end trained | more than with none? |"
-    return _because(told), "\n".join([head, "| --- | --- | --- |", *rows])
+    return _because(told, p), "\n".join([head, "| --- | --- | --- |", *rows])
 
 
 def _p_more(none, arm):
     """McNemar's p that other runs end trained than without noise, by seeds; of fewer, that is 1."""
-    more = arm.set_index("seed").started.astype(int) - none.set_index("seed").started.astype(int)
-    won, lost = (more > 0).sum(), (more < 0).sum()
-    return analysis.mcnemar(won, lost) if won > lost else 1.0
+    both = pd.concat([none, arm], ignore_index=True)
+    is_arm = np.arange(len(both)) >= len(none)
+    contrast = (*analysis.NOISE, "learning_rate", "initializer", "condition")
+    row, _ = analysis.contrasted(both, ~is_arm, is_arm, contrast)
+    return row.started_p if row.started_gain > 0 else 1.0
 
 
-def _because(arms):
+def _because(arms, p_more):
     """What the arms of `why` say, as far as they are there, in a sentence."""
 
     def share(words):
@@ -259,12 +262,11 @@ def _because(arms):
             said += f", at learning rate {words.split()[-1]} {other[1]}"
     said += f", from He's start {he[1]}"
     sure = {
-        name: _p_more(arms["none"], arms[words])
-        for name, words in {
-            "early": CONDITIONS["first 1 %"], "after them": CONDITIONS["after 1 %"],
-            "all along": CONDITIONS["noise"], "from He's start": "none, from He's start",
-        }.items()
-    }  # fmt: skip
+        "early": p_more[CONDITIONS["first 1 %"]],
+        "after them": p_more[CONDITIONS["after 1 %"]],
+        "all along": p_more[CONDITIONS["noise"]],
+        "from He's start": p_more["none, from He's start"],
+    }
     p = ", ".join(f"{value:.2g} {name}" for name, value in sure.items())
     said += f" (p against no noise: {p})"
     repaired = max(sure["early"], sure["from He's start"]) < analysis.ALPHA
@@ -282,8 +284,7 @@ def _afterwards(arms):
                               CONDITIONS["first 1 %"], "none, from He's start"))  # fmt: skip
     both, contrast = pd.concat([along, early]), (*analysis.NOISE, "condition")
     is_early = both.condition == "first 1 %"
-    pairs = analysis.pair(both, ~is_early, is_early, contrast)
-    row = next(analysis.compare(pairs).itertuples())
+    row, _ = analysis.contrasted(both, ~is_early, is_early, contrast)
     if row.n_both < analysis.LEAST_PAIRS:
         return ""
     low, gain, high = (100 * value for value in (row.gain_low, row.gain, row.gain_high))
@@ -352,9 +353,8 @@ def _part(before, after):
     p = analysis.sign_flip(share)
     text = f"{share.mean():+.0%} of the share, p = {p:.2g}{_points(points)}"
     low, high = analysis.median_interval(points)
-    further = len(points) >= analysis.LEAST_PAIRS
-    further &= max(low, -high) > analysis.SMALLEST_GAIN
-    return text, p < analysis.ALPHA or further
+    enough = len(points) >= analysis.LEAST_PAIRS
+    return text, p < analysis.ALPHA or (enough and max(low, -high) > analysis.SMALLEST_GAIN)
 
 
 def _points(gains):
@@ -377,13 +377,12 @@ def against_plain(finals, by, arms, contrast=analysis.NOISE):
     for setting, group in settings_of(finals, by):
         said, few = [], []
         for name, query in arms.items():
-            pairs = analysis.pair(group, analysis.PLAIN, query, contrast)
-            row = next(analysis.compare(pairs).itertuples())
+            row, gains = analysis.contrasted(group, analysis.PLAIN, query, contrast)
             if row.n < analysis.LEAST_PAIRS:
                 few.append(name)
                 continue
             counts = f"{row.started_0} → {row.started_1} of {row.n} end trained"
-            said.append(f"{name} {_effect(row)}: {counts}{_points(pairs.gain.dropna())}")
+            said.append(f"{name} {_effect(row)}: {counts}{_points(gains)}")
         said += [f"of {', '.join(few)} fewer than {analysis.LEAST_PAIRS} pairs"] if few else []
         lines.append(f"- **{setting}**, over no noise: {'; '.join(said)}.")
     return "\n".join(lines)
