@@ -46,8 +46,8 @@ def fit(runs, dataset, checkpoint=None, progress=None):
     Returns: for each run a list of one dict an epoch, epoch 0 before training: loss and accuracy
         (on the first training images, `measured_images`), val_loss, val_accuracy, kernel_sd (a
         number a layer), what `Run.probe` asks for, seconds and compile_seconds (the group's, shared
-        out among its runs), diverged.  A run stops where it diverges: a loss that is not finite or
-        above 10 ln(classes).
+        out among its runs), diverged.  A run stops where it diverges: a loss that is not finite or,
+        in a network without batch normalization, above 10 ln(classes).
     """
     first, images = runs[0], len(dataset.x_train)
     check(first, dataset)
@@ -247,10 +247,13 @@ def _pace(program, run):
 def _note(histories, epoch, program, run, begun, compile_seconds=0.0):
     """Add an epoch's row to the history of every run that has not diverged.
 
-    Before the first epoch none has: batch normalization, of which the averages have not begun, can
-    make a deep network's first loss as large as it likes.
+    Before the first epoch none has.  With batch normalization a loss may be as large as it likes as
+    long as it is finite: it is measured by running averages, and in a deep network whose weights
+    move fast they take epochs to follow, while training goes well.
     """
-    limit, measured = 10 * math.log(program.dataset.classes), program.measure()
+    averaged = any(v.path.endswith("moving_mean") for v in program.model.non_trainable_variables)
+    limit = np.finfo("float32").max if averaged else 10 * math.log(program.dataset.classes)
+    measured = program.measure()
     if run.probe:
         for numbers, _ in zip(measured, program.visit()):
             numbers |= _probe(program)()
