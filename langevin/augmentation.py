@@ -31,10 +31,12 @@ def apply(images, moves):
     """
     count, height, width, channels = images.shape
     row, column, flip = ops.split(ops.cast(moves, "int32"), 3, axis=1)  # each (n, 1)
-    rows = row + ops.arange(height)
-    columns = column + ops.where(flip > 0, ops.arange(width)[::-1], ops.arange(width))
+    # By Keras's default their type would change with its floatx.
+    one, down, across = (ops.arange(size, dtype="int32") for size in (count, height, width))
+    rows = row + down
+    columns = column + ops.where(flip > 0, across[::-1], across)
     # One lookup in a long list of pixels: far faster than an operation for each image.
     padded = ops.pad(images, [(0, 0), (PAD, PAD), (PAD, PAD), (0, 0)])
-    lines = ops.arange(count)[:, None] * (height + 2 * PAD) + rows
+    lines = one[:, None] * (height + 2 * PAD) + rows
     places = lines[:, :, None] * (width + 2 * PAD) + columns[:, None, :]
     return ops.take(ops.reshape(padded, (-1, channels)), places, axis=0)

@@ -51,7 +51,8 @@ class BatchNormalization(layers.BatchNormalization):
 
     As many channels as a power of two are TensorFlow's one operation: a step of a ResNet on a CPU
     takes 0.6 of the time.  For other numbers that one is slow, by 3 to 5, as is all else that
-    repeats a few numbers along a row; rows of 16 pixels repeat it less often.
+    repeats a few numbers along a row; rows of 16 pixels repeat it less often.  In double precision
+    there is no such operation.
     """
 
     def call(self, inputs, training=None, mask=None):
@@ -60,7 +61,7 @@ class BatchNormalization(layers.BatchNormalization):
         if not (training and self.trainable):
             return self._normalized(inputs, self.moving_mean.value, self.moving_variance.value)
         channels = inputs.shape[-1]
-        if channels & (channels - 1) == 0:
+        if channels & (channels - 1) == 0 and inputs.dtype != "float64":
             outputs, mean, variance = self._at_once(inputs)
         else:
             wide = _wide(inputs)

@@ -25,7 +25,7 @@ from hypothesis import strategies as st
 from keras import ops
 
 import langevin
-from langevin import models, optimizers, runs, training
+from langevin import augmentation, models, optimizers, runs, training
 
 BACKEND = keras.backend.backend()
 # Values of every kind, for the tests of what is refused.
@@ -252,9 +252,13 @@ def keras_model_after(run, data, steps, optimizer):
     model = models.build(run, data.x_train.shape[1:], data.classes)
     model.compile(optimizer, keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     order = training.order(run.seed, 1, len(data.x_train))
+    moves = augmentation.draw(run.seed, 1, len(data.x_train))
     for step in range(steps):
-        batch = order[step * run.batch_size : (step + 1) * run.batch_size]
-        model.train_on_batch(pixels(data.x_train[batch]), data.y_train[batch])
+        some = slice(step * run.batch_size, (step + 1) * run.batch_size)
+        images, labels = data.x_train[order[some]], data.y_train[order[some]]
+        if run.augment:
+            images = np.asarray(augmentation.apply(images, moves[some]))
+        model.train_on_batch(pixels(images), labels)
     return model
 
 
@@ -282,11 +286,12 @@ def interrupt_at(count):
 # Checks
 
 
-def check_first_steps_in_double_precision():
-    """Losses after 20 steps of 20 noisy layers are those of Keras's own steps to 1e-9, which sum in
-    another order: in single precision that alone changes them in their second digit."""
+def check_first_steps_in_double_precision(**settings):
+    """Losses after 20 steps with noise are those of Keras's own steps to 1e-9, which sum in another
+    order: in single precision and 20 layers that alone changes them in their second digit."""
     exact = 2.0**-10  # in both precisions: a learning rate of float32 would be another
-    run = runs.Run(dataset="digits", depth=20, batch_size=64, learning_rate=exact, sigma=exact)
+    settings |= {"learning_rate": exact, "sigma": exact}
+    run = runs.Run(dataset="digits", batch_size=64, **settings)
     data = runs.dataset_of(run)
     ours = training.after(run, data, 20)
     assert keras.config.floatx() == keras.config.dtype_policy().name == "float32"

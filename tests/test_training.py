@@ -64,16 +64,15 @@ def test_the_loop_makes_the_steps_of_model_fit(name, layers):
     assert np.quantile(apart, 0.95) < 1e-6 and apart.max() < 3e-3
 
 
-@pytest.mark.parametrize(
-    "settings",
-    [
-        {"model": "resnet", "blocks": (1, 1, 1), "filters": 2},
-        {"model": "densenet", "blocks": (1, 1, 1), "filters": 4},
-        {"model": "conv-dense"},
-        {"model": "highway"},
-    ],
-    ids=lambda settings: settings["model"],
-)
+# A power of two of channels, and others, are normalized by other operations.
+CONVOLUTIONS = [
+    {"model": "resnet", "blocks": (1, 1, 1), "filters": 2, "augment": True},
+    {"model": "densenet", "blocks": (1, 1, 1), "filters": 4, "augment": True},
+    {"model": "conv-dense"},
+]
+
+
+@pytest.mark.parametrize("settings", [*CONVOLUTIONS, {"model": "highway"}], ids=str)
 def test_the_loop_makes_the_steps_of_model_fit_on_every_kind_of_network(settings):
     run = runs.Run(dataset="digits", batch_size=64, sigma=1e-3, langevin_layers=0.5, **settings)
     ours = np.concatenate(weights_after(run, 2))
@@ -216,8 +215,9 @@ def test_measured_numbers_are_those_of_the_model():
     np.testing.assert_allclose(measured["kernel_sd"], widths, rtol=1e-3)
 
 
-def test_first_steps_in_double_precision_are_those_of_keras():
-    helpers.check_first_steps_in_double_precision()
+@pytest.mark.parametrize("settings", [{"depth": 20}, *CONVOLUTIONS], ids=str)
+def test_first_steps_in_double_precision_are_those_of_keras(settings):
+    helpers.check_first_steps_in_double_precision(**settings)
 
 
 def test_a_loss_however_large_ends_no_run_while_the_averages_that_it_is_measured_by_lag():

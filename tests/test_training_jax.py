@@ -216,4 +216,4 @@ def test_a_deep_stack_is_as_long_a_program_as_a_shallow_one():
 
 
 def test_first_steps_in_double_precision_are_those_of_keras():
-    helpers.check_first_steps_in_double_precision()
+    helpers.check_first_steps_in_double_precision(depth=20)
