@@ -117,6 +117,17 @@ def test_gains_are_paired_by_seed():
     assert "(+0.0, -2.6 to +3.3, 3 of 6 better)" in likelihood.told(many)
 
 
+def test_an_arm_recorded_at_some_depths_is_drawn_at_those():
+    here = scores(reweighted=[-90.0, -80.0], **{"wake-sleep": [-95.0, -79.0]})
+    deeper = scores(reweighted=[-88.0, -78.0]).assign(depth=5)
+    about = {"dataset_label": "MNIST", "side": 8, "backend": "jax", "device": "cpu"}
+    drawn = likelihood.figure(pd.concat([here, deeper]).assign(**about), "Does it?")
+    lines = [line for line in drawn.axes[0].lines if line.get_linestyle() == "-"]
+    assert {line.get_label(): len(line.get_xdata()) for line in lines} == {
+        "wake-sleep": 1, "reweighted": 2,
+    }  # fmt: skip
+
+
 def test_the_learning_rate_is_chosen_on_images_that_are_neither_learned_nor_tested():
     slow = scores(reweighted=[-90.0, -90.0])
     fast = scores(reweighted=[-80.0, -80.0]).assign(learning_rate=1e-2, val_log_likelihood=-99.0)

@@ -66,16 +66,17 @@ def figure(finals, title):
 
 
 def _arm(axes, data, value, depths, shift, color, label):
-    medians = []
-    for place, depth in enumerate(depths):
-        values = data[data.depth == depth][value]
-        spread = 0.02 * np.linspace(-1, 1, len(values)) if len(values) > 1 else 0
-        axes.plot(place + shift + spread, values, "o", color=color, ms=4, alpha=0.5)
+    """What is recorded of an arm: perhaps not every depth."""
+    places, medians = [], []
+    for depth, values in data.groupby("depth")[value]:
+        places.append(depths.index(depth) + shift)
         medians.append(values.median())
+        spread = 0.02 * np.linspace(-1, 1, len(values)) if len(values) > 1 else 0
+        axes.plot(places[-1] + spread, values, "o", color=color, ms=4, alpha=0.5)
         if value == "gain" and len(values) >= analysis.LEAST_PAIRS:
             low, high = analysis.median_interval(values)
-            axes.vlines(place + shift, low, high, color=color, lw=5, alpha=0.3)
-    axes.plot(np.arange(len(depths)) + shift, medians, "-", color=color, label=label)
+            axes.vlines(places[-1], low, high, color=color, lw=5, alpha=0.3)
+    axes.plot(places, medians, "-", color=color, label=label)
 
 
 def _interval(values):
