@@ -71,7 +71,7 @@ def outcomes(
             if value not in set(panel[x]):
                 axes.text(place, bottom + 2, ha="center", **NOT_RUN)
         axes.axhspan(bottom - strip, bottom, color="0.94", zorder=0)
-        text = "not trained at the end, in no median:"
+        text = "not trained at the end, in no median:" + ("" if counted else " none")
         axes.text(-0.45, bottom - 0.06 * strip, text, color=GREY, fontsize=8, va="top")
         axes.set(ylim=(bottom - strip, 101), yticks=np.arange(bottom, 101, 20))
         _category_axis(axes, places, label or x if lowest else None)
