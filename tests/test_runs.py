@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from tqdm import auto
 
 from langevin import executors, runs, sweeps, training
+from langevin.remedies import learning
 from langevin.runs import Run, grid
 from langevin.store import Store, root
 from langevin.sweeps import sweep
@@ -95,9 +96,14 @@ def test_recorded_runs_keep_their_keys(monkeypatch):
     assert paths
     for path in paths[:: len(paths) // 50 + 1]:
         record = json.loads(path.read_text())
-        monkeypatch.setattr(runs, "data_facts", lambda _, facts=record: (facts["data_hash"], ""))
-        if record["backend"] == "tensorflow" and not record["run"]["validation"]:
-            assert runs.key_of(Run(**record["run"])) == path.stem
+        for module in (runs, learning):
+            monkeypatch.setattr(
+                module, "data_facts", lambda _, known=record: (known["data_hash"], "")
+            )
+        learned = record.get("learning")
+        run = learning.Learning(**learned) if learned else Run(**record["run"])
+        if record["backend"] == "tensorflow" and not getattr(run, "validation", False):
+            assert runs.key_of(run) == path.stem
 
 
 def test_an_initializer_of_matrices_is_refused_to_convolutions():
