@@ -6,16 +6,14 @@ import re
 import sys
 from concurrent import futures
 
-import keras
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tqdm import auto
 
 from langevin import executors, runs, sweeps, training
-from langevin.remedies import learning
 from langevin.runs import Run, grid
-from langevin.store import Store, root
+from langevin.store import Store
 from langevin.sweeps import sweep
 
 SMALL = {"dataset": "digits", "batch_size": 64, "depth": 2, "epochs": 2}
@@ -88,22 +86,6 @@ def test_the_bias_correction_of_the_noise_is_the_published_l_adams_alone():
     for other in ({"optimizer": "rmsprop"}, {"variant": "keras"}):
         with pytest.raises(ValueError, match="`noise_bias_correction` must be true.*Received"):
             Run(sigma=1e-3, noise_bias_correction=False, **other)
-
-
-@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="recorded on TensorFlow")
-def test_recorded_runs_keep_their_keys(monkeypatch):
-    paths = sorted((root() / "figures" / "paper" / "runs").glob("*/*.json"))
-    assert paths
-    for path in paths[:: len(paths) // 50 + 1]:
-        record = json.loads(path.read_text())
-        for module in (runs, learning):
-            monkeypatch.setattr(
-                module, "data_facts", lambda _, known=record: (known["data_hash"], "")
-            )
-        learned = record.get("learning")
-        run = learning.Learning(**learned) if learned else Run(**record["run"])
-        if record["backend"] == "tensorflow" and not getattr(run, "validation", False):
-            assert runs.key_of(run) == path.stem
 
 
 def test_an_initializer_of_matrices_is_refused_to_convolutions():
