@@ -106,7 +106,7 @@ def _studies(options):
             if "noise" in parameters and kind == "runs":
                 from langevin.remedies import study  # it draws too, and few commands need it
 
-                yield f"{notebook}, learning rates tried", planned, kind, store
+                yield f"{notebook}, learning rates tried first", planned, kind, store
                 planned = study.reported(parameters, planned, store)
             yield notebook, planned, kind, store
 

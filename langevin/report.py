@@ -77,7 +77,7 @@ SIGNIFICANT = (
     f"accuracy whose 95 % interval lies beyond {100 * analysis.SMALLEST_GAIN:g} points.)"
 )
 ANSWERS = {
-    (True, False): "Partly: noise helps where the initialization fails, and only there.",
+    (True, False): "Partly: noise helps only where the initialization fails.",
     (True, True): "Yes: noise helps deep networks, from a good initialization too.",
     (False, True): "Not as published: noise helps from He's initialization alone.",
     (False, False): "No: noise helps from neither initialization.",
@@ -280,8 +280,8 @@ def _because(arms, p_more):
 
 def _afterwards(arms):
     """What noise does once training has started, in a sentence; "" from too few pairs."""
-    none, along, early, he = (arms[words] for words in ("none", "all along",
-                              CONDITIONS["first 1 %"], "none, from He's start"))  # fmt: skip
+    none, he = arms["none"], arms["none, from He's start"]
+    along, early, late = (arms[CONDITIONS[one]] for one in ("noise", "first 1 %", "after 1 %"))
     both, contrast = pd.concat([along, early]), (*analysis.NOISE, "condition")
     is_early = both.condition == "first 1 %"
     row, _ = analysis.contrasted(both, ~is_early, is_early, contrast)
@@ -289,17 +289,18 @@ def _afterwards(arms):
         return ""
     low, gain, high = (100 * value for value in (row.gain_low, row.gain, row.gain_high))
     does = "costs accuracy" if low > 0 else "adds accuracy" if high < 0 else "is not decided on"
-    told = {"with noise all along": along, "with early noise alone": early,
-            "without noise": none, "without noise from He's start": he}  # fmt: skip
+    told = {"with early noise alone": early, "with noise all along": along,
+            "with noise only after it": late, "without noise": none,
+            "without noise from He's start": he}  # fmt: skip
     medians = [
         f"{100 * arm[arm.started].val_accuracy.median():.1f} % {words}"
         for words, arm in told.items()
         if arm.started.any()
     ]
     return (
-        f"Once training has started noise {does}: of the runs that end trained the median accuracy "
-        f"is {', '.join(medians)}; early noise alone over noise all along {gain:+.1f} points "
-        f"({low:+.1f} to {high:+.1f}, {row.n_both} pairs)."
+        f"Once training has started noise {does}: early noise alone over noise all along "
+        f"{gain:+.1f} points ({low:+.1f} to {high:+.1f}, {row.n_both} pairs). Median accuracy of "
+        f"the runs that end trained, however few: {', '.join(medians)}."
     )
 
 

@@ -65,7 +65,7 @@ def _so_far(name):
     """How many of the runs that a figure's notebook plans are recorded, while some are missing."""
     of = [n for n in profiles.notebooks("paper") if name == n or name.startswith(f"{n}-")]
     notebook = max(of, key=len)
-    planned = profiles.planned("paper", notebook)
+    planned = [run for kind in profiles.BLOCKS for run in profiles.planned("paper", notebook, kind)]
     there = runs.count_stored(planned, profiles.store("paper", notebook))
     return f"{SO_FAR}{there} of {len(planned)} runs" if there < len(planned) else ""
 

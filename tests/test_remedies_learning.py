@@ -136,6 +136,9 @@ def test_the_learning_rate_is_chosen_on_images_that_are_neither_learned_nor_test
     tried = both[both.seed == 0].assign(seed=likelihood.TRIED, val_log_likelihood=[-70.0, -60.0])
     both = pd.concat([both, tried], ignore_index=True)
     assert likelihood.at_best(both).log_likelihood.tolist() == [-80.0, -80.0]
+    few = both.loc[both.val_log_likelihood != -60.0].assign(arm="natural reweighted")
+    unfinished = likelihood.at_best(pd.concat([both, few]))  # not all of its rates are tried yet
+    assert set(unfinished.arm) == {"reweighted"}
     both.loc[both.val_log_likelihood == -60.0, "val_log_likelihood"] = np.nan  # it diverged
     assert likelihood.at_best(both).log_likelihood.tolist() == [-90.0, -90.0]
 

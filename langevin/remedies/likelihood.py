@@ -18,12 +18,15 @@ ARMS = {
 def at_best(frame):
     """The last row of each learning, of every arm and depth those at the learning rate and sigma
     with the greatest mean log-likelihood of training images not learned: in learnings of seeds from
-    `TRIED` on, which are shown nowhere, where such are there."""
+    `TRIED` on, which are shown nowhere, where such are there.  Rates that are not all tried yet
+    choose nothing: their arm is left out at that depth and sigma."""
     finals = frame[frame.epoch == frame.epochs]
     tried, shown = finals[finals.seed >= TRIED], finals[finals.seed < TRIED]
     rates, scores = ["learning_rate", "sigma"], tried if len(tried) else shown
     # One that diverged has no likelihood: its rate is out.
     scores = scores.fillna({"val_log_likelihood": -np.inf})
+    seen = scores.groupby(["arm", "depth", "sigma"]).learning_rate.transform("nunique")
+    scores = scores[seen == scores.learning_rate.nunique()]
     means = scores.groupby(["arm", "depth", *rates], as_index=False).val_log_likelihood.mean()
     best = means.loc[means.groupby(["arm", "depth"]).val_log_likelihood.idxmax()]
     return shown.merge(best[["arm", "depth", *rates]])
