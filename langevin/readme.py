@@ -94,12 +94,22 @@ def _about(planned, cores, unit, name):
     return f"about {sweeps.estimate(planned, cores) / unit:.1f} {name}"
 
 
+def beside():
+    """What other remedies for depth do in dense networks, and what noise adds to them."""
+    return study.answer(_remedies()[0])
+
+
 def remedies():
     """Every remedy for depth: formula, source, how sure, and what the recorded runs say."""
+    return study.overview(*_remedies())
+
+
+@functools.lru_cache
+def _remedies():
+    """What is recorded of remedies in dense networks, and the runs that are tried first."""
     given = profiles.parameters("paper")["remedies"]
     tried = [run for run in profiles.planned("paper", "remedies") if run.model == "dense"]
-    store = profiles.store("paper", "remedies")
-    return study.overview(study.recorded(given, tried, store), tried)
+    return study.recorded(given, tried, profiles.store("paper", "remedies")), tried
 
 
 def soak():
@@ -144,6 +154,7 @@ def write():
             "partly": partly,
             "bench": costs.readme,
             "soak": soak,
+            "beside": beside,
             "remedies": remedies,
             "citation": citation,
         }

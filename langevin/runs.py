@@ -418,8 +418,11 @@ def _facts(record):
 
 def which(found, planned):
     """Which of the planned runs, or learnings, these are, exactly: a line for as many as are all
-    combinations of some values; a setting is named where it tells them from others."""
+    combinations of some values; a setting is named where it tells them from others, a learning rate
+    that follows from the other settings is not."""
     settings = pd.DataFrame([_in_words(run) for run in planned], list(planned))
+    follows = ~settings.drop(columns="learning_rate").duplicated(keep=False)
+    settings["learning_rate"] = settings.learning_rate.mask(follows, "")
     settings = settings.loc[:, settings.nunique() > 1]
 
     def is_whole(here):
@@ -432,7 +435,8 @@ def which(found, planned):
     def told(here):
         if is_whole(here):
             few = [name for name in settings if here[name].nunique() < settings[name].nunique()]
-            said = "; ".join(f"{name} {', '.join(here[name].unique())}" for name in few) or "all"
+            values = {name: ", ".join(filter(None, here[name].unique())) for name in few}
+            said = "; ".join(f"{name} {values[name]}" for name in few if values[name]) or "all"
             return [f"{said} ({len(here)} runs)"]
         # By the setting that leaves the fewest parts to be told further.
         parts = {name: [part for _, part in here.groupby(name, sort=False)] for name in settings

@@ -59,6 +59,23 @@ def test_what_is_recorded_in_part_is_told_exactly():
     ]  # fmt: skip
 
 
+def test_a_learning_rate_that_was_chosen_is_not_told_and_one_that_is_tried_is():
+    tried = runs.grid([
+        {"remedy": [None, "elu"], "learning_rate": [1e-3, 3e-3], "validation": True, "seed": 100}
+    ])  # fmt: skip
+    reported = runs.grid([
+        {"remedy": None, "learning_rate": 1e-3, "seeds": 2},
+        {"remedy": "elu", "learning_rate": 3e-3, "seeds": 2},
+    ])  # fmt: skip
+    planned = [*tried, *reported]
+    first = [run for run in reported if run.seed == 0]
+    assert runs.which(first, planned) == ["validation False; seed 0 (2 runs)"]
+    half = [run for run in tried if run.learning_rate == 1e-3]
+    assert runs.which(half, planned) == [
+        "validation True; learning_rate 0.001; seed 100 (2 runs)"
+    ]  # fmt: skip
+
+
 def test_the_time_is_estimated_without_the_data(monkeypatch):
     def unavailable(run):
         raise datasets.DataUnavailable(run.dataset)

@@ -115,7 +115,8 @@ def test_figure_and_table_have_a_row_a_remedy():
     assert table.loc["elu", "noise adds"] == "-1.00 (-1.00 to -1.00), 8 pairs"
     assert table.weights.nunique() == 1 and set(table.seconds) == {2.0}
     said = study.answer(finals)
-    assert "of 1 remedies 1 end trained in every run alone" in said
+    assert "1 of 1 remedies end trained in every run alone" in said
+    assert "a positive median gain with 0 of these, a negative one with 1" in said
     assert "1 help and 0 hurt" in said and "helps 0 and hurts 1" in said
     axes = study.figure(finals, "title").axes[0]
     assert [label.get_text() for label in axes.get_yticklabels()] == [study.PLAIN, "elu"]
@@ -124,6 +125,24 @@ def test_figure_and_table_have_a_row_a_remedy():
     assert len(shown) == 3
     drawn = {line.get_color(): line.get_xdata() for line in axes.lines if len(line.get_xdata())}
     np.testing.assert_allclose(drawn[plots.GREY], [3] * 6)
+
+
+def test_answer_tells_remedies_that_train_alone_from_those_that_need_the_noise():
+    started = {
+        None: (0, 0), "elu": (3, 3), "selu": (3, 3), "tanh": (3, 2), "swish": (1, 3), "gelu": (2, 1)
+    }  # fmt: skip
+    rows = [
+        outcome(remedy, seed, sigma, 0.9 + gain * (sigma > 0), started=seed < shares[sigma > 0],
+                dataset="digits")
+        for (remedy, shares), gain in zip(started.items(), (0, 0.01, -0.01, -0.02, 0, 0))
+        for sigma in (0.0, 1e-3) for seed in range(3)
+    ]  # fmt: skip
+    (said,) = study.answer(study.named(pd.DataFrame(rows))).splitlines()
+    assert "3 of 5 remedies end trained in every run alone" in said
+    assert "positive median gain with 1 of these, a negative one with 2" in said
+    assert "fewer runs of 1 end trained" in said
+    assert "2 others it lets more runs of 1 end trained, fewer of 1" in said
+    assert "0 help and 0 hurt; noise on top helps 0 and hurts 0" in said
 
 
 def test_a_remedy_is_held_against_relu_with_adam_and_its_own_start_against_both_of_relus():
@@ -173,5 +192,5 @@ def test_overview_has_every_remedy_with_its_formula_and_what_noise_does_to_it():
 def test_recorded_is_empty_where_nothing_is(tried, tmp_path):
     found = study.recorded({"noise": NOISE, "seeds": 3}, tried, Store(tmp_path))
     told = study.overview(found, tried)
-    assert found.empty and told.startswith("**No run is recorded yet**")
+    assert found.empty and study.answer(found).startswith("**No run is recorded yet**")
     assert told.count("\n| ") == len(remedies.BY_NAME) + 3 and "depth 20" not in told

@@ -218,31 +218,39 @@ def _points(row):
 def answer(finals):
     """What the remedies do alone, and what noise adds to them, as Markdown: a line a model, depth
     and initializer."""
-    lines = []
     by = ["model", "depth", "initializer"]
-    for (model, depth, initializer), panel in finals.groupby(by):
-        groups = [here for _, here in panel[panel.remedy.notna()].groupby("name")]
-        alone = [here.query(analysis.PLAIN) for here in groups]
-        over, noise = (
-            [_direction(_compared(panel, here, arm)) for here in groups]
-            for arm in ("alone", "with Langevin noise")
-        )
-        where = f"{plots.MODELS[model]}, depth {depth}, {plots.INITIALIZERS[initializer]}"
-        trained = sum(len(arm) > 0 and arm.started.all() for arm in alone)
-        lines.append(
-            f"- **{where}**: of {len(groups)} remedies {trained} end trained in every run alone. "
-            f"Against plain ReLU {over.count('helps')} help and {over.count('hurts')} hurt; noise "
-            f"on top helps {noise.count('helps')} and hurts {noise.count('hurts')}. All others "
-            "are mixed or not decided."
-        )
-    return "\n".join(lines)
+    lines = [_line(*where, panel) for where, panel in finals.groupby(by)]
+    return "\n".join(lines) or "**No run is recorded yet**: this is what will be compared."
+
+
+def _line(model, depth, initializer, panel):
+    rows = []
+    for _, here in panel[panel.remedy.notna()].groupby("name"):
+        alone, noise = (_compared(panel, here, arm) for arm in ("alone", "with Langevin noise"))
+        trains = here.query(analysis.PLAIN).started.all()
+        rows.append([trains, noise.gain, noise.started_gain, *map(_direction, (alone, noise))])
+    rows = pd.DataFrame(rows, columns=["trains", "gain", "more", "alone", "noise"])
+    fine, others = rows[rows.trains], rows[~rows.trains]
+    (helps, hurts), (helped, hurt) = (
+        [(rows[arm] == word).sum() for word in ("helps", "hurts")] for arm in ("alone", "noise")
+    )
+    return (
+        f"- **{plots.MODELS[model]}, depth {depth}, {plots.INITIALIZERS[initializer]}**: "
+        f"{len(fine)} of {len(rows)} remedies end trained in every run alone; noise on top has a "
+        f"positive median gain with {(fine.gain > 0).sum()} of these, a negative one with "
+        f"{(fine.gain < 0).sum()}, and lets fewer runs of {(fine.more < 0).sum()} end trained. Of "
+        f"the {len(others)} others it lets more runs of {(others.more > 0).sum()} end trained, "
+        f"fewer of {(others.more < 0).sum()}. Significant, which needs {analysis.LEAST_PAIRS} "
+        f"pairs: against plain ReLU {helps} help and {hurts} hurt; noise on top helps {helped} and "
+        f"hurts {hurt}."
+    )
 
 
 def recorded(parameters, tried, store):
     """The finals, named, of what a store holds of a study, as the notebook would show them."""
     found = runs.stored(reported(parameters, tried, store), store)
     if not found:
-        return pd.DataFrame(columns=["name", "remedy", "depth", "initializer"])
+        return pd.DataFrame(columns=["name", "remedy", "model", "depth", "initializer"])
     return named(analysis.final(runs.frame(found.values())))
 
 
@@ -263,8 +271,6 @@ def overview(finals, tried, depths=(20, 40)):
         formula = one.formula.replace("|", "\\|")
         rows.append([name, f"`{formula}`", one.source, one.mark, *found])
     told = f"The learning rate of each is the best of {_grids(tried)} on validation images.\n\n"
-    if finals.empty:
-        told = f"**No run is recorded yet**: this is what will be compared. {told}"
     return told + "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
