@@ -8,7 +8,7 @@ import pandas as pd
 import yaml
 
 from langevin import costs, profiles, report, runs, sweeps, tables
-from langevin.remedies import study
+from langevin.remedies import learning, likelihood, study
 from langevin.store import root
 
 MARK = re.compile(r"(<!-- (\w+): made by `make \w+`[^>]*-->\n).*?(<!-- /\2 -->)", re.S)
@@ -95,8 +95,14 @@ def _about(planned, cores, unit, name):
 
 
 def beside():
-    """What other remedies for depth do in dense networks, and what noise adds to them."""
-    return study.answer(_remedies()[0])
+    """What other remedies for depth do in dense networks, what noise adds to them, and what it does
+    in Helmholtz machines."""
+    planned, found = _planned_and_found("helmholtz")
+    if len(found) < len(planned):
+        return study.answer(_remedies()[0])
+    finals = likelihood.at_best(learning.frame(found.values()))
+    machines = f"- **Helmholtz machines** (`make helmholtz`). {likelihood.answer(finals)}"
+    return f"{study.answer(_remedies()[0])}\n{machines}"
 
 
 def remedies():

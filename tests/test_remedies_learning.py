@@ -117,6 +117,19 @@ def test_gains_are_paired_by_seed():
     assert "(+0.0, -2.6 to +3.3, 3 of 6 better)" in likelihood.told(many)
 
 
+def test_answer_says_at_which_depths_an_arm_is_better_and_where_it_is_not_told_apart():
+    up = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]
+    arms = {"reweighted": [0.0] * 6, "natural reweighted": up, "wake-sleep": [-x for x in up]}
+    deeper = scores(**arms | {"natural reweighted": up[:3] + [-1.0] * 3}).assign(depth=5)
+    said = likelihood.answer(pd.concat([scores(**arms), deeper]))
+    assert (
+        "wake-sleep is worse at 3, 5; natural reweighted is better at 3, not told apart at 5."
+        in said
+    )
+    few = scores(reweighted=[0.0] * 5, **{"wake-sleep": up[:5]})
+    assert "wake-sleep is not told apart at 3." in likelihood.answer(few)
+
+
 def test_an_arm_recorded_at_some_depths_is_drawn_at_those():
     here = scores(reweighted=[-90.0, -80.0], **{"wake-sleep": [-95.0, -79.0]})
     deeper = scores(reweighted=[-88.0, -78.0]).assign(depth=5)

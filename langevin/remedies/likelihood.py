@@ -89,9 +89,24 @@ def _interval(values):
     return ", {:+.1f} to {:+.1f}".format(*analysis.median_interval(values))
 
 
+def answer(finals):
+    """At which depths each arm is shown to be better, or worse, than reweighted wake-sleep."""
+    said, pairs = [], gains(finals)
+    for arm in ARMS:
+        found = {1: [], -1: [], 0: []}
+        for depth, here in pairs[pairs.arm == arm].groupby("depth").gain:
+            enough = len(here) >= analysis.LEAST_PAIRS
+            low, high = analysis.median_interval(here) if enough else (0, 0)
+            found[int(low > 0) - int(high < 0)].append(f"{depth}")
+        words = {1: "better at {}", -1: "worse at {}", 0: "not told apart at {}"}
+        where = [words[sign].format(", ".join(at)) for sign, at in found.items() if at]
+        said += [f"{arm} is {', '.join(where)}"] if where else []
+    return f"Against reweighted wake-sleep, by hidden layers: {'; '.join(said)}."
+
+
 def told(finals):
-    """Each arm's median score and gain over reweighted wake-sleep at each depth, the gain with its
-    95 % interval from 6 pairs on, as Markdown."""
+    """The answer, and each arm's median score and gain over reweighted wake-sleep at each depth,
+    the gain with its 95 % interval from 6 pairs on, as Markdown."""
     lines, pairs = [], gains(finals)
     for depth, here in finals.groupby("depth"):
         said = []
@@ -105,4 +120,4 @@ def told(finals):
                 text += f" ({found.median():+.1f}{_interval(found)}, {better})"
             said.append(text)
         lines.append(f"- **{depth} hidden layer{'s' * (depth > 1)}**: {'; '.join(said)}.")
-    return "\n".join(lines)
+    return "\n".join([answer(finals), "", *lines])

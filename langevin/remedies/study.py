@@ -220,7 +220,7 @@ def answer(finals):
     and initializer."""
     by = ["model", "depth", "initializer"]
     lines = [_line(*where, panel) for where, panel in finals.groupby(by)]
-    return "\n".join(lines) or "**No run is recorded yet**: this is what will be compared."
+    return "\n".join(lines) or "- **No run is recorded yet** of the remedies below."
 
 
 def _line(model, depth, initializer, panel):
