@@ -15,10 +15,12 @@ MARK = re.compile(r"(<!-- (\w+): made by `make \w+`[^>]*-->\n).*?(<!-- /\2 -->)"
 
 
 def answer():
-    """The first screen: the answer, and why."""
+    """The first screen: the answer, why, and where the paper's claims hold."""
     why, _ = report.why(tables.finals_of("paper", "mechanism"))
     networks = (tables.finals_of("paper", name) for name in ("depth-mnist", "highway"))
-    return f"{report.answer(*networks)}\n\n**Why.** {why}"
+    claims = "**The paper's claims**, by the rule fixed before the runs:"
+    paragraphs = [report.answer(*networks), f"**Why.** {why}", claims, report.by_claim(_claims())]
+    return "\n\n".join(paragraphs)
 
 
 def verdicts():
@@ -41,13 +43,13 @@ def _claims():
 def table():
     """The table from notebook to command, time and claim."""
     head = "figure | question | command | claims | quick, 2 cores | recorded paper runs, 1 core"
-    lines = [f"| {head} |", "| --- | --- | --- | --- | --- | --- |"]
+    lines, judged = [f"| {head} |", "| --- | --- | --- | --- | --- | --- |"], _claims()
     for notebook in profiles.notebooks("paper"):
         text = nbformat.read(profiles.notebook_path(notebook), 4).cells[0].source
         title = text.splitlines()[0].lstrip("# ")
-        claims = ", ".join(sorted(set(re.findall(r"C[1-4]", text)))) or "–"
+        claims = ", ".join(sorted(set(judged.claim[judged.figure == notebook]))) or "–"
         quick = profiles.planned("quick", notebook)
-        about = _about(quick, 2, 60, "minutes") if quick else "a minute"
+        about = _about(quick, 2, 60, "minutes") if quick else "–"
         lines.append(
             f"| `{notebook}` | {title} | `make {notebook}` | {claims} | {about} "
             f"| {_recorded(*_planned_and_found(notebook))} |"
@@ -61,7 +63,8 @@ def partly():
     for notebook in profiles.notebooks("paper"):
         planned, found = _planned_and_found(notebook)
         if 0 < len(found) < len(planned):
-            lines += [f"- `{notebook}`: {those}" for those in runs.which(found, planned)]
+            data = ", ".join(sorted({record["dataset_label"] for record in found.values()}))
+            lines += [f"- `{notebook}`, {data}: {those}" for those in runs.which(found, planned)]
     some = "Recorded in part, these runs and no others:\n\n" + "\n".join(lines)
     return some if lines else "Each figure has all of its runs recorded, or none."
 

@@ -73,11 +73,13 @@ def headline(finals):
 PUBLISHED = ("adam", "rmsprop")  # the paper gives their learning rates
 STARTS = {"glorot_uniform": "the paper's initialization, Glorot's,", "he_uniform": "He's"}
 SIGNIFICANT = (
-    "(Only what is significant is told: a difference in the runs that end trained, or one in "
-    f"accuracy whose 95 % interval lies beyond {100 * analysis.SMALLEST_GAIN:g} points.)"
+    "(Only what is significant by itself is told, uncorrected for their number: a difference in "
+    "the runs that end trained, or one in accuracy whose 95 % interval lies beyond "
+    f"{100 * analysis.SMALLEST_GAIN:g} points. Smaller ones stand in `figures/paper/table-1.md`.)"
 )
 ANSWERS = {
-    (True, False): "Partly: noise helps only where the initialization fails.",
+    (True, False): "Partly: noise helps deep networks from the paper's initialization, not from a "
+    "better one.",
     (True, True): "Yes: noise helps deep networks, from a good initialization too.",
     (False, True): "Not as published: noise helps from He's initialization alone.",
     (False, False): "No: noise helps from neither initialization.",
@@ -412,7 +414,9 @@ def best_text(best):
     return "\n".join(lines)
 
 
-NETWORK = ["model", "dataset", "optimizer", "initializer"]
+def networks_of(runs):
+    """What is trained, and by which optimizer: the set of these of runs, or of rows of finals."""
+    return {(one.model, one.dataset, one.optimizer, one.initializer) for one in runs}
 
 
 def by_setting(finals, by, claims, planned, **given):
@@ -437,8 +441,8 @@ def _seeds(finals, by, planned):
     """How many seeds every arm of a setting has at every depth that is planned, at its own where
     the depth makes the setting, and how many it is to have."""
     arms = finals.groupby(["depth", "sigma", "langevin_layers"])
-    networks = set(finals[NETWORK].itertuples(index=False, name=None))
-    wanted = [r for r in planned if tuple(getattr(r, n) for n in NETWORK) in networks]
+    networks = networks_of(finals.itertuples())
+    wanted = [run for run in planned if networks_of([run]) <= networks]
     missing = {r.depth for r in wanted} - set(finals.depth) if "depth" not in by else ()
     there = 0 if missing else arms.seed.nunique().min()
     return f"{there} of {len({r.seed for r in wanted})}"
@@ -446,7 +450,7 @@ def _seeds(finals, by, planned):
 
 def in_short(rows):
     """The verdicts as a Markdown table, a row a setting, a column a claim, with the seeds behind
-    each; above it what was not run at all, below it what has too few runs."""
+    each; below it what has too few runs, and what was not run at all."""
     told = rows[rows.verdict != ""]
     ran = told[told.pairs > 0]
     claims = sorted(set(ran.claim))
@@ -457,16 +461,50 @@ def in_short(rows):
         lines.append(" | ".join([setting, *(verdicts.get(claim, "") for claim in claims)]))
     table = "\n".join(f"| {line} |".replace(" initialization", "") for line in lines)
     few = told[told.pairs == 0]
-    none = _named(few[few.seeds == "none"], "No run is recorded yet")
-    return "\n\n".join(
-        filter(None, [none, table, _named(few[few.seeds != "none"], "Too few runs")])
-    )
+    return "\n\n".join(filter(None, [table, *_named(few)]))
 
 
-def _named(rows, what):
-    claims = rows.groupby("setting", sort=False).claim.agg(", ".join)
-    said = "; ".join(f"{setting} ({names})" for setting, names in claims.items())
-    return f"{what}: {said}.".replace(" initialization", "") if said else ""
+MANY = 6  # settings, from which on they are counted and not named
+
+
+def by_claim(rows):
+    """A line a claim, as Markdown: where it holds, where not, and where that is not decided."""
+    told = rows[(rows.verdict != "") & (rows.pairs > 0)]
+    told = told.assign(verdict=told.seeds.map(so_far) + told.verdict)
+    lines = []
+    for claim, here in told.groupby("claim"):
+        said = [
+            f"**{early}{verdict}** in {_where(names)}"
+            for early in ("", plots.EARLY)
+            for verdict in plots.VERDICTS
+            if len(names := here.setting[here.verdict == early + verdict])
+        ]
+        lines.append(f"- {style.CLAIMS[claim]}: {'; '.join(said)}.")
+    return "\n".join(lines)
+
+
+def _where(settings):
+    """These settings, those of one network behind its name."""
+    if len(settings) > MANY:
+        return f"{len(settings)} settings"
+    settings = settings.str.replace(" initialization (the paper's)", "")
+    parts = settings.str.replace(" initialization", "").str.partition(": ")
+    networks = parts.groupby(0, sort=False)[2].agg("; ".join)
+    said = (f"{network} ({rest})" if rest else network for network, rest in networks.items())
+    return ", ".join(said)
+
+
+def _named(few):
+    """What has too few runs for a verdict, and what has none, in sentences."""
+    claims = few.groupby(["setting", "seeds", "reason"], sort=False).claim.agg(", ".join)
+    some = [f"{setting} ({names})" for (setting, seeds, _), names in claims.items()
+            if seeds != "none"]  # fmt: skip
+    if some:
+        yield f"Too few runs: {'; '.join(some)}.".replace(" initialization", "")
+    none = [f"- {setting} ({names}), {why}" for (setting, seeds, why), names in claims.items()
+            if seeds == "none"]  # fmt: skip
+    if none:
+        yield "\n".join(["Not decided, since nothing is recorded yet:\n", *none])
 
 
 def so_far(seeds):

@@ -451,6 +451,7 @@ def _in_words(run):
     settings = dataclasses.asdict(run)
     if isinstance(run, Run):
         settings["langevin_layers"] = run.layers_text()
+    settings["dataset"] = datasets.LABELS.get(run.dataset, run.dataset)
     return {name: str(value) for name, value in settings.items()}
 
 

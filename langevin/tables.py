@@ -1,7 +1,7 @@
 """Table 1, what was measured, and Table 2, what it says on the claims, from stored runs.
 
-A claim is judged setting by setting and never pooled; where a study has no runs yet, its claims
-stand in Table 2 as not decided.
+A claim is judged setting by setting and never pooled; of networks and optimizers without a run yet
+the claims stand in Table 2 as not decided.
 """
 
 from functools import partial
@@ -63,7 +63,7 @@ def runs_behind(profile):
 
 def claims(profile):
     """The rows of all claims, as `analysis.verdicts` gives them, with the `figure` they belong to;
-    of a study without runs a row a claim, not decided."""
+    of what a study has no run of, a row a claim, not decided."""
     start, network = ["initializer", "optimizer"], ["network", "optimizer"]
     layers = [partial(analysis.claim_4, treatment=query, name=name) for name, query in ARMS.items()]
     studies = {
@@ -80,30 +80,46 @@ def claims(profile):
 
 
 def _study(profile, notebook, by, claims):
-    finals, given = finals_of(profile, notebook), {}
-    if len(finals):
-        shallowest = partial(analysis.claim_1, depth=finals.depth.min())
-        claims = [shallowest if claim is analysis.claim_1 else claim for claim in claims]
-    if len(finals) and notebook == "sensitivity":  # its own question is the whole grid
-        rates = {run.learning_rate for run in profiles.planned(profile, notebook)}
-        best = analysis.at_best_rate(finals, rates)
+    finals, planned, given = finals_of(profile, notebook), profiles.planned(profile, notebook), {}
+    if len(finals) and "digits" in set(finals.dataset):
+        why = "digits: not its data"
+        return _undecided(notebook, claims, WHERE[notebook], why, _data(finals))
+    rest = _not_run(notebook, finals, claims, planned)
+    if finals.empty:
+        return rest
+    shallowest = partial(analysis.claim_1, depth=finals.depth.min())
+    claims = [shallowest if claim is analysis.claim_1 else claim for claim in claims]
+    if notebook == "sensitivity":  # its own question is the whole grid
+        best = analysis.at_best_rate(finals, {run.learning_rate for run in planned})
         finals = best[(best.sigma == 0) | (best.sigma == PUBLISHED_SIGMA)]
         given = {"contrast": (*analysis.NOISE, "learning_rate")}
-    if finals.empty or "digits" in set(finals.dataset):
-        planned = len(profiles.planned(profile, notebook))
-        why = f"too few of {planned} runs are there" if finals.empty else "digits: not its data"
-        names = sorted({f"C{partial(claim).func.__name__[-1]}" for claim in claims})
-        rows = pd.DataFrame(
-            {"claim": names, "verdict": analysis.NOT_DECIDED, "pairs": 0, "seeds": "none"}
-        )
-        data = ", ".join(finals.dataset_label.unique()) if len(finals) else "none yet"
-        return rows.assign(setting=WHERE[notebook], reason=why, figure=notebook, data=data)
     finals["network"] = finals.model.map(plots.MODELS) + ", " + finals.dataset_label
-    planned = profiles.planned(profile, notebook)
-    rows = report.by_setting(finals, by, claims, planned, **given)
-    setting = rows.setting if by[0] == "network" else f"{WHERE[notebook]}: " + rows.setting
-    data = ", ".join(finals.dataset_label.unique())
-    return rows.assign(figure=notebook, setting=setting, data=data)
+    rows, data = report.by_setting(finals, by, claims, planned, **given), _data(finals)
+    if by[0] != "network":
+        where = WHERE[notebook] if data == "MNIST" else f"{WHERE[notebook]}, {data}"
+        rows["setting"] = f"{where}: " + rows.setting
+    return pd.concat([rows.assign(figure=notebook, data=data), rest], ignore_index=True)
+
+
+def _not_run(notebook, finals, claims, planned):
+    """A row a claim for the networks and optimizers of which no run is there; none if all are."""
+    there = set() if finals.empty else report.networks_of(finals.itertuples())
+    missing = [run for run in planned if report.networks_of([run]).isdisjoint(there)]
+    setting = WHERE[notebook] + (", the rest" if there else "")
+    why = f"no run is there of: {'; '.join(runs.which(missing, planned))}" if missing else ""
+    return _undecided(notebook, claims if missing else [], setting, why, "none yet")
+
+
+def _undecided(notebook, claims, setting, why, data):
+    names = sorted({f"C{partial(claim).func.__name__[-1]}" for claim in claims})
+    return pd.DataFrame({"claim": names}).assign(
+        verdict=analysis.NOT_DECIDED, pairs=0, seeds="none", setting=setting, reason=why,
+        figure=notebook, data=data,
+    )  # fmt: skip
+
+
+def _data(finals):
+    return ", ".join(finals.dataset_label.unique())
 
 
 def verdicts(rows):

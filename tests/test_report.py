@@ -28,19 +28,39 @@ def test_in_short_every_verdict_has_its_cell_and_what_was_not_run_is_named():
          ("C1", "three", "not decided", 0), ("C2", "three", "not decided", 0),
          ("C1", "four", "not decided", 0)],
         columns=["claim", "setting", "verdict", "pairs"],
-    ).assign(seeds="8 of 20")  # fmt: skip
+    ).assign(seeds="8 of 20", reason="")  # fmt: skip
     rows.loc[rows.setting == "one", "seeds"] = "20 of 20"
-    rows.loc[rows.setting == "four", "seeds"] = "none"
+    rows.loc[rows.setting == "four", ["seeds", "reason"]] = "none", "no run is there of: all"
     lines = report.in_short(rows).splitlines()
-    assert lines[:2] == ["No run is recorded yet: four (C1).", ""]
-    assert lines[2].count("C") == 3 and "C4" not in lines[2]
-    assert lines[4:] == [
+    assert lines[0].count("C") == 3 and "C4" not in lines[0]
+    assert lines[2:] == [
         "| one | **holds** (20 seeds) | **does not hold** (20 seeds) |  |",
         "| two | so far: not decided (8 of 20 seeds) |  |  |",
         "| two, deep |  |  | so far: holds (8 of 20 seeds) |",
         "",
         "Too few runs: three (C1, C2).",
+        "",
+        "Not decided, since nothing is recorded yet:",
+        "",
+        "- four (C1), no run is there of: all",
     ]
+    assert report.by_claim(rows).splitlines() == [
+        "- C1: shallow, no difference: **holds** in one; **so far: not decided** in two.",
+        "- C2: the deeper, the more gain: **does not hold** in one.",
+        "- C3: noise on the deepest layers is enough: **so far: holds** in two, deep.",
+    ]
+
+
+def test_by_claim_settings_stand_behind_their_network_and_many_are_counted():
+    starts = "Glorot initialization (the paper's)", "He initialization"
+    pairs = [("C1", network, start) for network in "abcd" for start in starts]
+    pairs += [("C2", "a", start) for start in starts]
+    told = [(claim, f"{network}: {start}, Adam") for claim, network, start in pairs]
+    rows = pd.DataFrame(told, columns=["claim", "setting"])
+    rows = rows.assign(verdict="holds", pairs=8, seeds="8 of 8")
+    first, second = report.by_claim(rows).splitlines()
+    assert first.endswith("**holds** in 8 settings.")
+    assert second.endswith("**holds** in a (Glorot, Adam; He, Adam).")
 
 
 def test_why_counts_what_each_noise_starts_in_the_deepest_networks_of_the_papers_start():

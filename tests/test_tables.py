@@ -23,17 +23,22 @@ def stored(finals, monkeypatch):
 def test_every_claim_has_its_row_in_every_setting(stored):
     rows = tables.verdicts(tables.claims("paper"))
     assert set(rows.claim) == {"C1", "C2", "C3", "C4"}
-    dense = rows[rows.figure == "depth-mnist"]
+    dense = rows[(rows.figure == "depth-mnist") & (rows.seeds != "none")]
     assert len(dense) == 2 * 4  # two claims, two initializers, two optimizers
     adam = stored.query("optimizer == 'adam' and initializer == 'glorot_uniform'")
     told = analysis.verdicts(pd.concat([analysis.claim_1(adam, ""), analysis.claim_2(adam, "")]))
-    mine = dense[dense.setting == "dense: Glorot initialization (the paper's), Adam"]
+    mine = dense[dense.setting.str.endswith(": Glorot initialization (the paper's), Adam")]
+    assert mine.setting.str.startswith("dense, made-up images: ").all()  # not MNIST
     assert set(dense.seeds) == {"0 of 20"}  # two of five depths are there
     assert list(mine.verdict) == list("so far: " + told.verdict[told.primary])
-    rest = rows[rows.figure != "depth-mnist"]
-    assert set(rest.seeds) == {"none"}
+    rest = rows.drop(dense.index)
+    assert set(rest.figure) == set(tables.WHERE) and set(rest.seeds) == {"none"}
     assert set(rest.verdict) == {analysis.NOT_DECIDED}
-    assert rest.measured.str.fullmatch(r"too few of \d+ runs are there").all()
+    here, others = rest.figure == "depth-mnist", "no run is there of: "
+    assert list(rest.claim[here]) == ["C1", "C2"]
+    assert set(rest.setting[here]) == {"dense, the rest"}
+    assert rest.measured[here].str.startswith(f"{others}optimizer sgd, adadelta").all()
+    assert rest.measured[~here].str.fullmatch(rf"{others}all \(\d+ runs\)").all()
 
 
 def test_claim_4_has_a_row_a_placement_with_the_seeds_of_its_network(stored, monkeypatch):
@@ -44,9 +49,9 @@ def test_claim_4_has_a_row_a_placement_with_the_seeds_of_its_network(stored, mon
     }
     monkeypatch.setattr(tables, "finals_of", lambda _, one: networks.get(one, pd.DataFrame()))
     claims = tables.claims("paper")
-    rows = tables.verdicts(claims).query("figure == 'resnet'")
+    rows = tables.verdicts(claims).query("figure == 'resnet' and seeds != 'none'")
     assert len(rows) == 2 * len(tables.ARMS)  # two optimizers
-    assert set(rows.seeds) == {"7 of 6"}  # of the fixture, and of the profile
+    assert set(rows.seeds) == {"7 of 8"}  # of the fixture, and of the profile
     assert report.in_short(claims).count("| so far: ") >= 2
 
 
