@@ -304,60 +304,6 @@ def _afterwards(arms):
     )
 
 
-def details_text(finals, chain, beside=None):
-    """How the gain by noise changes as one detail of the update after the other is taken out, as
-    Markdown: a line an optimizer and depth.
-
-    Args:
-        finals: with a column `update`, the name of what is left of the published update.
-        chain: these names, in the order in which details are taken out.
-        beside: the name of a control, told without noise beside the published update with it.
-    """
-    lines, sure = [], []
-    for (optimizer, depth), group in finals.groupby(["optimizer", "depth"]):
-        said, before = [], None
-        for update in chain:
-            if (arms := group[group["update"] == update]).empty:
-                continue
-            pairs = analysis.pair(arms, analysis.PLAIN, analysis.LANGEVIN)
-            row = next(analysis.compare(pairs).itertuples())
-            if not row.n:
-                continue
-            text = f"*{' '.join(update.split())}*: "
-            text += f"{row.started_0} → {row.started_1} of {row.n} end trained"
-            text += _points(pairs.gain.dropna())
-            if before is not None:
-                part, is_sure = _part(before, pairs)
-                text += f" (what is out made {part})"
-                if is_sure:
-                    sure.append(f"{plots.NAMES[optimizer]}, depth {depth}, *{update}*")
-            said, before = [*said, text], pairs
-        if len(control := group[group["update"] == beside].query(analysis.PLAIN)):
-            published = group[group["update"] == chain[0]].query(analysis.LANGEVIN)
-            said.append(
-                f"*{' '.join(beside.split())}* without noise: {_outcome(control)}; *{chain[0]}* "
-                f"with noise: {_outcome(published)}"
-            )
-        told = "; ".join(said) or "no pair is there"
-        lines.append(f"- **{plots.NAMES[optimizer]}, depth {depth}**: {told}.")
-    alone = "; ".join(" ".join(one.split()) for one in sure) or "none"
-    lines.append(f"\nSignificant by itself, uncorrected for their number, is the part of: {alone}.")
-    return "\n".join(lines)
-
-
-def _part(before, after):
-    """What a detail that is taken out made of the gain, by pairs of one seed, in words, and
-    whether that is significant."""
-    before, after = (pairs.set_index("seed") for pairs in (before, after))
-    more = [pairs.started_1.astype(int) - pairs.started_0 for pairs in (before, after)]
-    share, points = (more[0] - more[1]).dropna(), (before.gain - after.gain).dropna()
-    p = analysis.sign_flip(share)
-    text = f"{share.mean():+.0%} of the share, p = {p:.2g}{_points(points)}"
-    low, high = analysis.median_interval(points)
-    enough = len(points) >= analysis.LEAST_PAIRS
-    return text, p < analysis.ALPHA or (enough and max(low, -high) > analysis.SMALLEST_GAIN)
-
-
 def _points(gains):
     """A median gain with its interval, in words after a comma; "" of too few pairs."""
     if len(gains) < analysis.LEAST_PAIRS:

@@ -198,17 +198,3 @@ def test_runs_of_two_devices_are_never_in_one_figure(finals):
     with pytest.raises(ValueError, match="must have one device. Received: cpu, some GPU"):
         plots.accuracy_by_depth(mixed, "title")
     plt.close("all")
-
-
-def test_details_are_told_one_after_the_other(finals):
-    here = finals.query("optimizer == 'adam' and initializer == 'glorot_uniform' and depth == 40")
-    # with one detail out nothing starts any more
-    out = here.assign(started=False, update="without", key=here.key + "-")
-    both = pd.concat([here.assign(update="published"), out])
-    said = report.details_text(both, ["published", "without"])
-    assert "*published*: 0 → 6 of 7 end trained; *without*: 0 → 0 of 7 end trained" in said
-    assert "what is out made +86% of the share, p = 0.031)" in said
-    assert said.endswith("the part of: Adam, depth 40, *without*.")
-    control = here[here.sigma == 0].assign(update="larger", started=True, learned=True)
-    said = report.details_text(pd.concat([both, control]), ["published"], "larger")
-    assert f"*larger* without noise: {len(control)} of {len(control)}, median" in said
