@@ -31,14 +31,17 @@ def claims_text(rows, finals):
     On other data than the paper's the runs cannot speak on its claims, and the text says so.
     """
     if set(finals.dataset) & {"digits"}:
-        label = finals.dataset_label.iloc[0]
-        return f"These runs were made on {label}: they say nothing on the paper's claims."
+        return f"These runs were made on {_data(finals)}: they say nothing on the paper's claims."
     lines = [
         f"- **{row.claim}, {row.setting}: {so_far(row.seeds)}{row.verdict}.** {row.reason} "
         f"(pairs: {row.pairs:.0f}; seeds: {row.seeds})."
         for row in rows[rows.verdict != ""].itertuples()
     ]
-    return "\n".join(lines)
+    return "\n".join([f"On {_data(finals)}:", "", *lines])
+
+
+def _data(finals):
+    return " and ".join(finals.dataset_label.unique())
 
 
 def show_table(table):
@@ -57,7 +60,8 @@ def columns(frame):
 def headline(finals):
     """The deepest networks, and those others of which not all runs end trained, as a Markdown
     table: a row an initializer, optimizer and depth."""
-    rows = ["| runs that end trained | without noise | with noise |", "| --- | --- | --- |"]
+    head = f"| {_data(finals)}: runs that end trained | without noise | with noise |"
+    rows = [head, "| --- | --- | --- |"]
     for initializer in plots.values(finals, "initializer"):
         for optimizer in plots.values(finals, "optimizer"):
             runs = finals[(finals.initializer == initializer) & (finals.optimizer == optimizer)]

@@ -101,8 +101,9 @@ def _study(profile, notebook, by, claims):
     finals["network"] = finals.model.map(plots.MODELS) + ", " + finals.dataset_label
     planned = profiles.planned(profile, notebook)
     rows = report.by_setting(finals, by, claims, planned, **given)
-    setting = rows.setting if by[0] == "network" else f"{WHERE[notebook]}: " + rows.setting
     data = ", ".join(finals.dataset_label.unique())
+    where = WHERE[notebook] if data == "MNIST" else f"{WHERE[notebook]}, {data}"
+    setting = rows.setting if by[0] == "network" else f"{where}: " + rows.setting
     return rows.assign(figure=notebook, setting=setting, data=data)
 
 

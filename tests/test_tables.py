@@ -27,7 +27,9 @@ def test_every_claim_has_its_row_in_every_setting(stored):
     assert len(dense) == 2 * 4  # two claims, two initializers, two optimizers
     adam = stored.query("optimizer == 'adam' and initializer == 'glorot_uniform'")
     told = analysis.verdicts(pd.concat([analysis.claim_1(adam, ""), analysis.claim_2(adam, "")]))
-    mine = dense[dense.setting == "dense: Glorot initialization (the paper's), Adam"]
+    mine = dense[
+        dense.setting == "dense, made-up images: Glorot initialization (the paper's), Adam"
+    ]
     assert set(dense.seeds) == {"0 of 20"}  # two of five depths are there
     assert list(mine.verdict) == list("so far: " + told.verdict[told.primary])
     rest = rows[rows.figure != "depth-mnist"]
