@@ -428,8 +428,9 @@ class LAdadelta(_Published, keras.optimizers.Adadelta):
         paper   D <- rho D + (1 - rho) s^2
         keras   drift of keras.optimizers.Adadelta, D <- rho D + (1 - rho) (P g)^2
 
-    P uses D before and v after the step. In the paper's update the noise feeds D, so that P is
-    25 to 177 times larger (lr 0.1, sigma 0.05): part of the gain is a larger step.
+    P uses D before and v after the step. In the paper's update D takes in the noise, which makes
+    later steps larger, and the learning rate, which below 1 makes them smaller: what these make of
+    the gain by noise is measured in the notebook `ablation`.
 
     Args:
         variant: "paper" (default) or "keras".

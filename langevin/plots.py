@@ -232,7 +232,8 @@ def curves(frame, title, arms=PLAIN_AND_LANGEVIN, row="initializer", column="dep
         squeeze=False, sharex=True, sharey=True,
     )  # fmt: skip
     for (value, optimizer, here), line in zip(kinds, grid):
-        name = word(row, value).split(" (")[0]
+        name = word(row, value).replace(", ", "\n")
+        name = name.split(" (")[0] if row == "initializer" else name
         line[0].set_ylabel(f"{NAMES[optimizer]}\n{name}\ntest accuracy (%)", fontsize=9)
         for place, axes in zip(columns, line):
             panel = here[here[column] == place]

@@ -31,14 +31,17 @@ def claims_text(rows, finals):
     On other data than the paper's the runs cannot speak on its claims, and the text says so.
     """
     if set(finals.dataset) & {"digits"}:
-        label = finals.dataset_label.iloc[0]
-        return f"These runs were made on {label}: they say nothing on the paper's claims."
+        return f"These runs were made on {_data(finals)}: they say nothing on the paper's claims."
     lines = [
         f"- **{row.claim}, {row.setting}: {so_far(row.seeds)}{row.verdict}.** {row.reason} "
         f"(pairs: {row.pairs:.0f}; seeds: {row.seeds})."
         for row in rows[rows.verdict != ""].itertuples()
     ]
-    return "\n".join(lines)
+    return "\n".join([f"On {_data(finals)}:", "", *lines])
+
+
+def _data(finals):
+    return " and ".join(finals.dataset_label.unique())
 
 
 def show_table(table):
@@ -57,7 +60,8 @@ def columns(frame):
 def headline(finals):
     """The deepest networks, and those others of which not all runs end trained, as a Markdown
     table: a row an initializer, optimizer and depth."""
-    rows = ["| runs that end trained | without noise | with noise |", "| --- | --- | --- |"]
+    head = f"| {_data(finals)}: runs that end trained | without noise | with noise |"
+    rows = [head, "| --- | --- | --- |"]
     for initializer in plots.values(finals, "initializer"):
         for optimizer in plots.values(finals, "optimizer"):
             runs = finals[(finals.initializer == initializer) & (finals.optimizer == optimizer)]
@@ -304,60 +308,6 @@ def _afterwards(arms):
         f"{gain:+.1f} points ({low:+.1f} to {high:+.1f}, {row.n_both} pairs). Median accuracy of "
         f"the runs that end trained, however few: {', '.join(medians)}."
     )
-
-
-def details_text(finals, chain, beside=None):
-    """How the gain by noise changes as one detail of the update after the other is taken out, as
-    Markdown: a line an optimizer and depth.
-
-    Args:
-        finals: with a column `update`, the name of what is left of the published update.
-        chain: these names, in the order in which details are taken out.
-        beside: the name of a control, told without noise beside the published update with it.
-    """
-    lines, sure = [], []
-    for (optimizer, depth), group in finals.groupby(["optimizer", "depth"]):
-        said, before = [], None
-        for update in chain:
-            if (arms := group[group["update"] == update]).empty:
-                continue
-            pairs = analysis.pair(arms, analysis.PLAIN, analysis.LANGEVIN)
-            row = next(analysis.compare(pairs).itertuples())
-            if not row.n:
-                continue
-            text = f"*{' '.join(update.split())}*: "
-            text += f"{row.started_0} → {row.started_1} of {row.n} end trained"
-            text += _points(pairs.gain.dropna())
-            if before is not None:
-                part, is_sure = _part(before, pairs)
-                text += f" (what is out made {part})"
-                if is_sure:
-                    sure.append(f"{plots.NAMES[optimizer]}, depth {depth}, *{update}*")
-            said, before = [*said, text], pairs
-        if len(control := group[group["update"] == beside].query(analysis.PLAIN)):
-            published = group[group["update"] == chain[0]].query(analysis.LANGEVIN)
-            said.append(
-                f"*{' '.join(beside.split())}* without noise: {_outcome(control)}; *{chain[0]}* "
-                f"with noise: {_outcome(published)}"
-            )
-        told = "; ".join(said) or "no pair is there"
-        lines.append(f"- **{plots.NAMES[optimizer]}, depth {depth}**: {told}.")
-    alone = "; ".join(" ".join(one.split()) for one in sure) or "none"
-    lines.append(f"\nSignificant by itself, uncorrected for their number, is the part of: {alone}.")
-    return "\n".join(lines)
-
-
-def _part(before, after):
-    """What a detail that is taken out made of the gain, by pairs of one seed, in words, and
-    whether that is significant."""
-    before, after = (pairs.set_index("seed") for pairs in (before, after))
-    more = [pairs.started_1.astype(int) - pairs.started_0 for pairs in (before, after)]
-    share, points = (more[0] - more[1]).dropna(), (before.gain - after.gain).dropna()
-    p = analysis.sign_flip(share)
-    text = f"{share.mean():+.0%} of the share, p = {p:.2g}{_points(points)}"
-    low, high = analysis.median_interval(points)
-    enough = len(points) >= analysis.LEAST_PAIRS
-    return text, p < analysis.ALPHA or (enough and max(low, -high) > analysis.SMALLEST_GAIN)
 
 
 def _points(gains):

@@ -11,9 +11,11 @@ from langevin.runs import Run
 
 RUNS = {
     "conv-dense-3": Run(model="conv-dense"),
+    "conv-dense-20": Run(model="conv-dense", depth=20),
+    "conv-dense-30": Run(model="conv-dense", depth=30),
     "highway-80": Run(model="highway", depth=80),
     "resnet-38": Run(model="resnet"),
-    "vgg-8": Run(model="vgg", blocks=[1, 1, 1]),
+    "vgg-38": Run(model="vgg"),
     "densenet-22": Run(model="densenet"),
     "densenet121": Run(model="densenet121"),
 }
@@ -23,8 +25,8 @@ RUNS = {
 def test_every_variable_has_a_finite_gradient_that_is_not_zero(name):
     run, random = RUNS[name], np.random.default_rng(0)
     side = models.LEAST_SIDE.get(run.model, 8)
-    model = models.build(run, (side, side, 1), 10)
-    images = tf.constant(random.uniform(size=(8, side, side, 1)), tf.float32)
+    model = models.build(run, (side, side, 3), 10)
+    images = tf.constant(random.uniform(size=(8, side, side, 3)), tf.float32)
     labels = tf.constant(random.integers(0, 10, 8))
     with tf.GradientTape() as tape:
         logits = model(images, training=True)

@@ -57,6 +57,17 @@ def test_a_figure_names_its_data_its_panels_and_its_axes(draw, frame, finals):
     plt.close(figure)
 
 
+def test_curves_cut_what_an_initializer_is_and_not_what_the_data_are(frame):
+    data = frame.assign(network="ResNet, CIFAR-10 (JPEG copy)")
+    figure = plots.curves(data, "", row="network")
+    assert {a.get_ylabel() for a in figure.axes[::2]} == {
+        f"{name}\nResNet\nCIFAR-10 (JPEG copy)\ntest accuracy (%)" for name in ("Adam", "RMSprop")
+    }
+    figure = plots.curves(frame, "")
+    assert not any("(the paper's)" in axes.get_ylabel() for axes in figure.axes)
+    plt.close("all")
+
+
 def test_every_run_is_a_point_or_counted_as_never_started(finals):
     figure = plots.accuracy_by_depth(finals, "")
     points = [(line.get_marker() == "x", len(line.get_xdata())) for a in figure.axes
@@ -104,6 +115,7 @@ def test_sentences_are_computed_and_say_nothing_on_the_claims_on_digits(finals):
     adam = finals.query("optimizer == 'adam' and initializer == 'glorot_uniform'")
     rows = analysis.verdicts(analysis.claim_1(adam, "Adam, Glorot")).assign(seeds="3 of 8")
     said = report.claims_text(rows, finals)
+    assert said.startswith("On made-up images:\n\n- **")
     assert "C1, Adam, Glorot: so far: " in said and "(pairs: 7; seeds: 3 of 8)" in said
     digits = finals.assign(dataset="digits")
     assert "nothing on the paper's claims" in report.claims_text(rows, digits)
@@ -198,17 +210,3 @@ def test_runs_of_two_devices_are_never_in_one_figure(finals):
     with pytest.raises(ValueError, match="must have one device. Received: cpu, some GPU"):
         plots.accuracy_by_depth(mixed, "title")
     plt.close("all")
-
-
-def test_details_are_told_one_after_the_other(finals):
-    here = finals.query("optimizer == 'adam' and initializer == 'glorot_uniform' and depth == 40")
-    # with one detail out nothing starts any more
-    out = here.assign(started=False, update="without", key=here.key + "-")
-    both = pd.concat([here.assign(update="published"), out])
-    said = report.details_text(both, ["published", "without"])
-    assert "*published*: 0 → 6 of 7 end trained; *without*: 0 → 0 of 7 end trained" in said
-    assert "what is out made +86% of the share, p = 0.031)" in said
-    assert said.endswith("the part of: Adam, depth 40, *without*.")
-    control = here[here.sigma == 0].assign(update="larger", started=True, learned=True)
-    said = report.details_text(pd.concat([both, control]), ["published"], "larger")
-    assert f"*larger* without noise: {len(control)} of {len(control)}, median" in said

@@ -2,6 +2,7 @@
 
 import json
 
+import pandas as pd
 import pytest
 
 from langevin import datasets, profiles, runs, tuning
@@ -57,6 +58,16 @@ def test_what_was_tuned_is_what_the_paper_profile_uses():
         mine = [run for run in paper if run.optimizer == optimizer]
         assert {run.learning_rate for run in mine} == {chosen["learning_rate"]}
         assert {run.sigma for run in mine} == {0.0, chosen["sigma"]}
+
+
+def test_the_sigma_that_won_is_the_least_tried_as_readme_findings_and_depth_mnist_say():
+    tried = pd.read_csv(root() / "figures" / "paper" / "tune.csv").query("setting == 'sigma'")
+    least = tried.groupby("optimizer").value.min()
+    won = {optimizer: chosen["sigma"] for optimizer, chosen in tuning.recorded().items()}
+    assert won == least.to_dict() and set(won) == {"sgd", "adadelta"}
+    for where in ("README.md", "docs/findings.md", "notebooks/depth-mnist.ipynb"):
+        text = (root() / where).read_text()
+        assert "the least" in text and "two say little about noise" in text
 
 
 def test_recorded_runs_are_found_by_their_settings():

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from langevin import __main__, analysis, report
+from langevin import __main__, analysis, details, report
 from langevin.store import Store
 
 
@@ -137,7 +137,8 @@ def test_where_noise_helps_is_told_of_six_seeds_and_not_of_five():
 
 
 def test_the_deepest_networks_are_told_and_those_that_do_not_all_end_trained():
-    lines = report.headline(adam("glorot_uniform")).splitlines()[2:]
+    head, _, *lines = report.headline(adam("glorot_uniform")).splitlines()
+    assert head.startswith("| x: runs that end trained |")  # the data
     assert [line.split(" | ")[0] for line in lines] == [
         "| Glorot initialization (the paper's), Adam, depth 40",
         "| He initialization, Adam, depth 40",
@@ -198,6 +199,61 @@ def test_the_answer_is_that_of_every_optimizer_whose_rate_was_published():
         answer = report.answer(pd.concat([helped, other.assign(optimizer="sgd")]))
         assert answer.startswith("**Partly: noise")
         assert f"With SGD, whose rates the paper does not give, it {said}." in answer
+
+
+def of_updates(**arms):
+    """Runs of 8 seeds of each update without and with noise, as (how many end trained, accuracy);
+    the control at a larger learning rate has none with noise."""
+    rows = [
+        {"update": update, "variant": update, "sigma": sigma, "seed": seed,
+         "learning_rate": 1e-2 if update == "larger" else 1e-3,
+         "started": seed < started, "val_accuracy": accuracy + 1e-3 * seed}
+        for update, both in arms.items() for sigma, (started, accuracy) in zip((0.0, 1e-3), both)
+        for seed in range(8)
+    ]  # fmt: skip
+    return finals_of(rows)
+
+
+def details_of(**arms):
+    """The cells of the detail's row, and the sentence."""
+    said = details.told(of_updates(**arms), {"whole": None, "less": "the detail"}, "larger")
+    *table, _, sentence = said.splitlines()
+    return [cell.strip() for cell in table[-1].split("|")[2:-1]], sentence
+
+
+def test_what_a_detail_makes_of_the_gain_is_told_of_the_arm_that_makes_it():
+    noisy = details_of(whole=[(0, 0.9), (8, 0.9)], less=[(0, 0.9), (0, 0.9)])
+    assert noisy[0] == ["**+8 of 8 runs** (p = 0.0078)"] * 2 + ["+0 of 8 runs (p = 1)"]
+    assert "makes **+8 of 8 runs**, of which make: the detail **+8 of 8 runs** (with" in noisy[1]
+    plain = details_of(whole=[(0, 0.9), (8, 0.9)], less=[(8, 0.9), (8, 0.9)])
+    assert plain[0][0] == noisy[0][0] and plain[0][2] == "**-8 of 8 runs** (p = 0.0078)"
+    assert plain[0][1] == "+0.00 points (+0.00 to +0.00, 8 pairs, p = 1)"
+    assert "the detail **+8 of 8 runs** (without **-8 of 8 runs**)." in plain[1]
+    costs = details_of(whole=[(8, 0.90), (8, 0.92)], less=[(8, 0.90), (8, 0.95)])
+    exactly = "**-3.00 points** (-3.00 to -3.00, 8 pairs, p = 0.0078)"
+    assert costs[0] == [exactly, exactly, "+0.00 points (+0.00 to +0.00, 8 pairs, p = 1)"]
+    small = details_of(whole=[(8, 0.90), (8, 0.902)], less=[(8, 0.90), (8, 0.9)])
+    assert "of which make: the detail +0.20 points." in small[1]
+
+
+@pytest.mark.parametrize(
+    "control, said",
+    [((8, 0.95), "better at depth 40, **+3.00 points** (+3.00 to +3.00, 8 pairs, p = 0.0078)"),
+     ((8, 0.92), "no difference that is shown at depth 40, +0.00 points"),
+     ((0, 0.92), "worse at depth 40, **-8 of 8 runs** (p = 0.0078)")],
+)  # fmt: skip
+def test_a_larger_step_without_noise_stands_beside_the_published_update_with_it(control, said):
+    arms = {"whole": [(8, 0.8), (8, 0.92)], "less": [(8, 0.8), (8, 0.8)], "larger": [control]}
+    sentence = details_of(**arms)[1]
+    assert f"; *larger* without noise, against *whole* with it: {said}" in sentence
+
+
+def test_an_arm_that_two_updates_share_is_told_as_the_same_runs():
+    runs = of_updates(whole=[(8, 0.8), (8, 0.9)], less=[(8, 0.8), (8, 0.8)])
+    runs.loc[(runs["update"] == "less") & (runs.sigma == 0), "key"] = runs.key[:8].to_numpy()
+    assert "| the same runs |" in details.told(runs, {"whole": None, "less": "the detail"})
+    alone = details.told(runs[runs["update"] == "less"], {"whole": None, "less": "the detail"})
+    assert alone.endswith("of which make: no detail is taken out.")
 
 
 def test_the_command_line_lists_trains_and_shows(tmp_path, monkeypatch, capsys):
