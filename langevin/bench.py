@@ -145,7 +145,8 @@ def compilations():
 
 def small_groups(models, rounds):
     """The machine's limits, and the steps of some models."""
-    machine = [limits.Limit(what) for what in (limits.PRODUCT, limits.SMALL, limits.COPY)]
+    kinds = limits.PRODUCT, limits.SMALL, limits.CONVOLUTION, limits.COPY
+    machine = [limits.Limit(what) for what in kinds]
     return [
         Group("machine", [Comparison(limit) for limit in machine], rounds),
         *(Group(f"step, {model}", list(model_steps(model)), rounds) for model in models),

@@ -163,7 +163,7 @@ def _operations(run):
         classes = data.classes
     model = models.build(run, shape, classes)
     passes = 3 * images + training.measured_images(images) + tested
-    return passes * 2 * models.multiplications(model)
+    return passes * 2 * sum(models.multiplications(model))
 
 
 def _train_missing(missing, store, pool, bar):

@@ -9,7 +9,18 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from langevin import __main__, bench, datasets, limits, noise, optimizers, timed, variants
+from langevin import (
+    __main__,
+    bench,
+    datasets,
+    limits,
+    models,
+    noise,
+    optimizers,
+    runs,
+    timed,
+    variants,
+)  # fmt: skip
 from langevin.bench import Comparison, Group
 from langevin.variants import ALL, FIRST, FIT, KERAS, NONE, OURS, SECOND, SOME, Setting, Variant
 
@@ -213,13 +224,23 @@ def test_convolutions_on_jax_are_not_measured_on_a_cpu(monkeypatch):
 
 
 def test_the_needs_of_a_small_network_by_hand():
-    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2), keras.layers.Dense(4)])
     needs = limits.needs(model, batch=5)
-    assert needs["operations"] == 3 * 2 * (3 * 2) * 5
-    assert needs["bytes"] == 2 * 4 * (limits.COPIES * (3 * 2 + 2) + 5 * 2)
+    # Nobody asks for the images' gradient: forward and the kernel's own make two passes.
+    assert needs["operations"] == 2 * 5 * (2 * (3 * 2) + 3 * (2 * 4))
+    assert needs["bytes"] == 2 * 4 * (limits.COPIES * (3 * 2 + 2 + 2 * 4 + 4) + 5 * (2 + 4))
 
 
-@pytest.mark.parametrize("what", [limits.PRODUCT, limits.SMALL, limits.COPY])
+@pytest.mark.parametrize("name", ["dense", "highway", "conv-dense", "resnet", "densenet"])
+def test_the_first_layers_images_need_no_gradient(name):
+    model = models.build(runs.Run(model=name), (28, 28, 1), 10)
+    [first] = [layer for layer in model.layers if layer.weights][:1]
+    kernel = math.prod(first.kernel.shape) * math.prod(first.output.shape[1:-1])
+    every = sum(models.multiplications(model))
+    assert limits.needs(model, batch=7)["operations"] == 2 * 7 * (3 * every - kernel)
+
+
+@pytest.mark.parametrize("what", [limits.PRODUCT, limits.SMALL, limits.CONVOLUTION, limits.COPY])
 def test_a_limit_makes_what_it_counts(what, monkeypatch):
     monkeypatch.setattr(limits, "LARGE", 64)
     monkeypatch.setattr(limits, "BYTES", 2**12)
@@ -228,6 +249,7 @@ def test_a_limit_makes_what_it_counts(what, monkeypatch):
     expected = {
         limits.PRODUCT: {"operations": 2 * 64**3},
         limits.SMALL: {"operations": 2 * 512 * 64 * 64},
+        limits.CONVOLUTION: {"operations": 2 * 512 * 28**2 * 3**2 * 8 * 8},
         limits.COPY: {"bytes": 2 * 2**12},
     }
     assert machine.facts == expected[what]

@@ -40,6 +40,22 @@ def test_a_row_a_model_with_its_ratios_and_its_shares_of_the_limits(table):
         assert row["Langevin, all layers: memory"] == pytest.approx(1.5)
 
 
+def test_a_model_is_held_to_the_layer_that_it_consists_of(table):
+    def said(**rates):
+        new = table.set_index("what").operations_a_second
+        for what, rate in rates.items():
+            new[getattr(limits, what)] = rate
+        return costs.bounds_text(table.assign(operations_a_second=new.to_numpy()))
+
+    # A large product makes 10 billion a second, each model 4.
+    text = said(SMALL=3e9, CONVOLUTION=8e9)
+    assert "512x64 by 64x64 alone reaches 30 %: dense-3 reaches 40 %, so small products" in text
+    assert "resnet reaches 40 %, 0.50 of that, so other things" in text
+    assert "conv-dense-20 reaches 40 %; no layer of that was timed alone." in text
+    assert "dense-20 reaches 40 %, so small" in text
+    assert "dense-20 reaches 40 %, 0.40 of that" in said(SMALL=1e10, CONVOLUTION=8e9)
+
+
 def test_a_goal_that_was_missed_says_where_the_time_goes(table):
     lines = costs.goals(table).splitlines()[2:]
     assert len(lines) == table.goal.notna().sum() > 5
