@@ -20,7 +20,7 @@ from langevin import (
     runs,
     timed,
     variants,
-)  # fmt: skip
+)
 from langevin.bench import Comparison, Group
 from langevin.variants import ALL, FIRST, FIT, KERAS, NONE, OURS, SECOND, SOME, Setting, Variant
 
