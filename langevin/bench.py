@@ -4,8 +4,8 @@ One process measures on Keras's present backend, TensorFlow by default, and star
 
 A variant is one thing to time, a comparison holds it to another (`langevin.variants`); what they
 do is in `langevin.timed`, what the machine could do in `langevin.limits`.  All variants of a group
-are compiled and passed through once before anything counts.  Then they take turns, A B C A B C, so
-that the machine's drift hits all alike; a ratio is the median over the rounds of the ratios within
+are compiled and passed through once before anything counts.  Then they take turns, A B C C B A, so
+that the machine's drift hits all alike, whoever comes before; a ratio is the median over the rounds of the ratios within
 a round, beside the least and the greatest of them.
 
 Most of its ten minutes is compilation: for every variant of `model.fit` anew.  Hence five rounds
@@ -123,6 +123,9 @@ def epochs(model):
         # 0.8 s an epoch, and 0.55 s an epoch and seed, where `model.fit` takes 1.3 s.
         yield Comparison(ours, fit, goal=0.62)
         yield Comparison(dataclasses.replace(ours, backend="jax", together=8), fit, goal=0.42)
+        for backend in ("tensorflow", "jax"):  # what noise adds to an epoch
+            noisy, quiet = (dataclasses.replace(v, backend=backend) for v in (ours, plain))
+            yield Comparison(noisy, quiet)
 
 
 def seeds_together():

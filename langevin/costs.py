@@ -147,14 +147,34 @@ def readme():
     return "\n\n".join(filter(None, [
         caution(table),
         f"Measured by `make bench` on {seen(table)}; ratios are medians over rounds in which all "
-        "take turns, with the least and the greatest; where noise seems to save time or memory, "
-        "that is scatter." + devices_text(table),
+        "take turns, with the least and the greatest." + saved_text(table) + devices_text(table),
         f"{epoch_text(table)} {met_text(table)}",
         "<details><summary>Goals, where the time goes, and all that was measured</summary>",
         goals(table), as_markdown(steps_of_models(table)), bounds_text(table),
         compilation_text(table), everything(table),
         "</details>",
     ]))  # fmt: skip
+
+
+def _of_noise(table):
+    """The rows that hold noise to the same without it."""
+    noisy = table[table.noise.isin((SOME, ALL)) & (table.baseline != "")]
+    rest = [text.partition(noise)[2] for text, noise in zip(noisy.variant, noisy.noise)]
+    same = [base.endswith(end) for base, end in zip(noisy.baseline, rest)]
+    return noisy[same]
+
+
+def saved_text(table):
+    """Where noise took less time than none in every round, as a sentence; "" for nowhere."""
+    held = _of_noise(table)
+    below = held[held.ratio_high < 1]
+    if below.empty:
+        return ""
+    rows = "; ".join(f"{row.model}, {row.variant}: {row.ratio:.2f}" for row in below.itertuples())
+    return (
+        f" Of the {len(held)} ratios of noise over none {len(below)} lie below 1 in every round "
+        f"({rows}): why was not measured."
+    )
 
 
 def met_text(table):
@@ -183,8 +203,9 @@ def epoch_text(table):
     """Seconds an epoch of dense-20 with evaluation, as a sentence."""
     epochs = table[(table.what == "epoch") & (table.model == "dense-20") & (table.noise == ALL)]
     ours = epochs[epochs.loop == OURS]
-    on = {name: ours[ours.backend == name].iloc[0] for name in BACKENDS}
-    tf, jax = on["tensorflow"], on["jax"]
+    tf = ours[ours.backend == "tensorflow"].iloc[0]
+    jax = ours[ours.together > 1].iloc[0]
+    added = _of_noise(epochs).set_index("backend").ratio
     fit = table[(table.what == "epoch") & table.baseline.str.startswith("Keras's Adam, model.fit")]
     fit = fit[(fit.model == "dense-20") & (fit.backend == "tensorflow")].iloc[0]
     plain = table[(table.what == "epoch") & (table.model == "dense-20") & (table.noise == NONE)]
@@ -196,7 +217,12 @@ def epoch_text(table):
         "Over the better of `model.fit` by default and with 32 steps an execution, an epoch of our "
         f"loop without noise takes {best.tensorflow:.2f} on TensorFlow and, of one seed alone, "
         f"{best.jax:.2f} on JAX."
-    )
+        + "".join(
+            f" On {name} noise on all layers makes an epoch of our loop "
+            f"{added[backend]:.2f} times as long."
+            for backend, name in BACKENDS.items() if backend in added
+        )
+    )  # fmt: skip
 
 
 def together_text(table):

@@ -342,14 +342,21 @@ def subjects_of(variants, setting, pool=None, step=lambda: None):
 
 
 def take_turns(subjects, rounds, step=lambda: None):
-    """Seconds of every round for each subject, after one pass that does not count."""
+    """Seconds of every round for each subject, after one pass that does not count.
+
+    Every other round goes back, and the next begins one further: else each would always follow the
+    same other, and have from it, round by round, a warm cache or a clock that it slowed.
+    """
     for subject in subjects.values():
         subject()
         step()
     seconds = {variant: [] for variant in subjects}
     gc.collect()
-    for _ in range(rounds):
-        for variant, subject in subjects.items():
-            seconds[variant].append(subject())
+    turns = list(subjects)
+    for number in range(rounds):
+        back = number % 2
+        for variant in turns[:: -1 if back else 1]:
+            seconds[variant].append(subjects[variant]())
             step()
+        turns = turns[back:] + turns[:back]
     return seconds

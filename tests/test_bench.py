@@ -67,9 +67,22 @@ def test_variants_take_turns_and_the_first_pass_does_not_count():
     log, steps = [], []
     subjects = {name: Scripted(name, [1.0, 2.0], log) for name in "abc"}
     seconds = timed.take_turns(subjects, 2, lambda: steps.append(1))
-    assert "".join(log) == "abc" * 3
+    assert "".join(log) == "abcabccba"
     assert seconds == {name: [1.0, 2.0] for name in "abc"}
     assert len(steps) == 9
+
+
+@pytest.mark.parametrize("names", ["ab", "abc", "abcde"])
+def test_none_always_follows_the_same_other(names):
+    log, rounds = [], 5
+    timed.take_turns({n: Scripted(n, [1.0] * rounds, log) for n in names}, rounds)
+    counted = "".join(log)[len(names) :]
+    turns = [counted[i : i + len(names)] for i in range(0, len(counted), len(names))]
+    assert len(turns) == rounds and all(set(turn) == set(names) for turn in turns)
+    for name in names:
+        assert len({counted[i - 1] for i in range(1, len(counted)) if counted[i] == name}) > 1
+        for other in set(names) - {name}:
+            assert {turn.index(name) < turn.index(other) for turn in turns} == {True, False}
 
 
 def test_a_ratio_is_the_median_of_the_ratios_within_the_rounds():
@@ -195,6 +208,8 @@ def test_the_epochs_that_the_issue_names_have_goals(planned):
     assert planned[on_jax, fit] == pytest.approx(0.55 / 1.3, abs=0.01)
     first, second = (dataclasses.replace(ours, what=what) for what in (FIRST, SECOND))
     assert (first, second) in planned
+    for noisy in (ours, dataclasses.replace(on_jax, together=1)):
+        assert (noisy, dataclasses.replace(noisy, noise=NONE)) in planned
 
 
 def test_every_goal_can_be_explained(planned):

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from langevin import bench, costs, limits
+from langevin.variants import OURS
 
 SECONDS = {"no noise": 2.0, "30 % of the layers noisy": 2.2, "all layers noisy": 3.0}
 
@@ -90,6 +91,31 @@ def test_the_readme_is_made_from_the_recorded_table(table, monkeypatch):
     assert "Nothing was measured on a GPU" in text
     monkeypatch.setattr(costs, "recorded", lambda: table.assign(device="NVIDIA H100"))
     assert "on a GPU" not in costs.readme()
+
+
+def test_noise_that_took_less_time_in_every_round_is_told(table):
+    table = table[table.loop == OURS]
+    assert costs.saved_text(table) == ""
+    held = costs._of_noise(table)
+    assert set(held.ratio.round(2)) == {1.1, 1.5}
+    one = held[held.model == "resnet"].index[0]
+    low, below = (table.copy() for _ in range(2))
+    low.loc[one, ["ratio", "ratio_low"]] = 0.9, 0.8  # in most rounds, not in all
+    assert costs.saved_text(low) == costs.saved_text(table)
+    below.loc[one, ["ratio", "ratio_high"]] = 0.9, 0.95
+    said = costs.saved_text(below)
+    assert (
+        f"Of the {len(held)} ratios" in said and " 1 lie" in said and "resnet, LAdam, 30 %" in said
+    )
+
+
+def test_what_noise_adds_to_an_epoch_is_told_for_both_backends(table):
+    for name in ("TensorFlow", "JAX"):
+        assert f"On {name} noise on all layers makes an epoch of our loop 1.50 times" in (
+            costs.epoch_text(table)
+        )
+    without = table.drop(costs._of_noise(table).index)
+    assert "noise on all layers makes" not in costs.epoch_text(without)
 
 
 def test_a_busy_machine_is_owned_up_to(table, monkeypatch):
