@@ -26,7 +26,7 @@ def table():
             row = {"group": group.name, **bench.row_of(comparison, seconds, facts)}
             rows.append({**row, "where_the_time_goes": "told"})
     facts = {"dataset": "MNIST", "machine": "a machine", "versions": "keras 3", "load_before": 0.3}
-    return pd.DataFrame(rows).assign(**facts, device="cpu")
+    return pd.DataFrame(rows).assign(**facts, device="cpu", minutes=np.linspace(1, 6.2, len(rows)))
 
 
 def test_a_row_a_model_with_its_ratios_and_its_shares_of_the_limits(table):
@@ -86,6 +86,7 @@ def test_the_readme_is_made_from_the_recorded_table(table, monkeypatch):
     text = costs.readme()
     assert "a machine" in text and "3.00 s on TensorFlow" in text
     assert "takes 4.00 s" in text and "8 seeds together" in text
+    assert "in 6.2 minutes" in text
     assert "10 billion operations a second" in text
     assert "dense-40 takes 3.0 s on TensorFlow, 1.0 times" in text
     assert "Nothing was measured on a GPU" in text
@@ -110,12 +111,45 @@ def test_noise_that_took_less_time_in_every_round_is_told(table):
 
 
 def test_what_noise_adds_to_an_epoch_is_told_for_both_backends(table):
-    for name in ("TensorFlow", "JAX"):
-        assert f"On {name} noise on all layers makes an epoch of our loop 1.50 times" in (
-            costs.epoch_text(table)
-        )
+    assert "1.50 times as long on TensorFlow and 1.50 times as long on JAX" in costs.epoch_text(
+        table
+    )
     without = table.drop(costs._of_noise(table).index)
-    assert "noise on all layers makes" not in costs.epoch_text(without)
+    assert "With noise" not in costs.epoch_text(without)
+
+
+def test_our_epoch_is_held_to_the_fastest_fit_that_was_measured(table):
+    ours = table[
+        (table.what == "epoch") & (table.noise == "no noise") & (table.model == "dense-20")
+    ]
+    there = ours.baseline.str.contains("8 steps an execution")
+    assert there.sum() == 1
+    faster = table.copy()
+    faster.loc[ours.index[there], "ratio"] = 0.9
+    assert "0.50 on TensorFlow (by default)" in costs.epoch_text(table)
+    assert "0.90 on TensorFlow (8 steps an execution)" in costs.epoch_text(faster)
+
+
+def test_the_marks_in_seconds_are_held_to_what_was_measured(table):
+    rows = (
+        (table.what == "epoch") & (table.model == "dense-20") & (table.noise == "all layers noisy")
+    )
+    fast = table.copy()
+    fast.loc[rows & (table.backend == "jax"), "seconds_median"] = 0.55
+    fast.loc[rows & (table.backend == "tensorflow"), "seconds_median"] = 0.81
+    said = costs.marks_text(fast)
+    assert "takes 1.3 s, here 4.00 s" in said
+    assert "TensorFlow 0.81 s of at most 0.8: missed" in said
+    assert "JAX 0.55 s of at most 0.55: met" in said
+    assert said.count("not decided") == 0
+    assert costs.marks_text(fast.assign(load_before=6.3)).count("not decided") == 2
+
+
+def test_what_the_backends_own_draws_take_is_told(table):
+    said = costs.generators_text(table)
+    assert "tf.random.stateless_normal" in said and "jax.random.normal" in said
+    assert said.count("1.00 of ours") == 2
+    assert costs.generators_text(table[table.what == "step"]) == ""
 
 
 def test_a_busy_machine_is_owned_up_to(table, monkeypatch):
