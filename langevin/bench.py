@@ -258,7 +258,7 @@ def _parts(variant, step, seconds):
     took = {what: 1e3 * float(np.median(seconds[v])) for what, v in alone.items() if v in seconds}
     if not took:
         return ""
-    rest = "forward and backward" + ("" if "update" in took else " and update")
+    rest = "forward and backward" if "update" in took else "forward, backward and update"
     took[rest] = step - sum(took.values())
     return f" ({', '.join(f'{part} {ms:.2f}' for part, ms in took.items())})"
 
