@@ -4,9 +4,9 @@ One process measures on Keras's present backend, TensorFlow by default, and star
 
 A variant is one thing to time, a comparison holds it to another (`langevin.variants`); what they
 do is in `langevin.timed`, what the machine could do in `langevin.limits`.  All variants of a group
-are compiled and passed through once before anything counts.  Then they take turns, A B C A B C, so
-that the machine's drift hits all alike; a ratio is the median over the rounds of the ratios within
-a round, beside the least and the greatest of them.
+are compiled and passed through once before anything counts.  Then they take turns, A B C C B A, so
+that the machine's drift hits all alike, whoever comes before; a ratio is the median over the rounds
+of the ratios within a round, beside the least and the greatest of them.
 
 Most of its ten minutes is compilation: for every variant of `model.fit` anew.  Hence five rounds
 where a goal is, seven of the steps with goals, and three of dense-40's epochs.
@@ -17,6 +17,7 @@ import dataclasses
 import math
 import os
 import platform
+import time
 from pathlib import Path
 
 import keras
@@ -30,17 +31,20 @@ from langevin.variants import (
     COMPILATION,
     FIRST,
     FIT,
+    IMAGES,
     KERAS,
     NONE,
     OURS,
     SECOND,
     SOME,
+    THEIRS,
     Setting,
     Variant,
     mnist_or_its_size,
 )
 
 STEP, EPOCH = (Variant(what, OURS, "adam", NONE) for what in ("step", "epoch"))
+WHOLE = IMAGES // Setting.batch_size  # steps of an epoch
 FAST = ("dense-3", "dense-40", "conv-dense-20")
 
 
@@ -93,7 +97,12 @@ def optimizer_steps():
         yield Comparison(dataclasses.replace(STEP, **part), STEP)
     on_jax = dataclasses.replace(STEP, backend="jax")
     yield from noisy(on_jax, ALL, goals=(1.1,))
-    yield Comparison(dataclasses.replace(on_jax, what="draw", noise=ALL), on_jax)
+    draw = dataclasses.replace(on_jax, what="draw", noise=ALL)
+    yield Comparison(draw, on_jax)
+    yield Comparison(dataclasses.replace(draw, together=8), draw)
+    for backend, theirs in THEIRS.items():  # why the generator is ours
+        ours = dataclasses.replace(draw, backend=backend)
+        yield Comparison(dataclasses.replace(ours, what=theirs), ours)
 
 
 def model_steps(model):
@@ -113,7 +122,8 @@ def epochs(model):
     plain = dataclasses.replace(EPOCH, model=model)
     fit = dataclasses.replace(plain, loop=FIT, noise=KERAS)
     for backend in ("tensorflow", "jax"):
-        for executions in (1, 32):  # from 4 to 117 no number stands out of the scatter
+        more = (8, WHOLE) if (model, backend) == ("dense-20", "tensorflow") else ()
+        for executions in (1, 32, *more):
             goal = 0.4 if (model, backend, executions) == ("dense-20", "tensorflow", 1) else None
             other = dataclasses.replace(fit, backend=backend, executions=executions)
             yield Comparison(dataclasses.replace(plain, backend=backend), other, goal)
@@ -123,6 +133,9 @@ def epochs(model):
         # 0.8 s an epoch, and 0.55 s an epoch and seed, where `model.fit` takes 1.3 s.
         yield Comparison(ours, fit, goal=0.62)
         yield Comparison(dataclasses.replace(ours, backend="jax", together=8), fit, goal=0.42)
+        for backend in ("tensorflow", "jax"):  # what noise adds to an epoch
+            noisy, quiet = (dataclasses.replace(v, backend=backend) for v in (ours, plain))
+            yield Comparison(noisy, quiet)
 
 
 def seeds_together():
@@ -139,13 +152,15 @@ def compilations():
     shallow = dataclasses.replace(EPOCH, what=COMPILATION, model="dense-3", noise=ALL)
     for backend in ("tensorflow", "jax"):
         base = dataclasses.replace(shallow, backend=backend)
+        goal = 1.3 if backend == "jax" else None  # TensorFlow has no scan over layers
         yield Comparison(base)
-        yield Comparison(dataclasses.replace(base, model="dense-40"), base)
+        yield Comparison(dataclasses.replace(base, model="dense-40"), base, goal)
 
 
 def small_groups(models, rounds):
     """The machine's limits, and the steps of some models."""
-    machine = [limits.Limit(what) for what in (limits.PRODUCT, limits.SMALL, limits.COPY)]
+    kinds = limits.PRODUCT, limits.SMALL, limits.CONVOLUTION, limits.COPY
+    machine = [limits.Limit(what) for what in kinds]
     return [
         Group("machine", [Comparison(limit) for limit in machine], rounds),
         *(Group(f"step, {model}", list(model_steps(model)), rounds) for model in models),
@@ -205,8 +220,17 @@ def where_time_goes(comparison, seconds, facts, steps):
             )
             step, other = (ms(variant) - evaluation) / steps, (ms(baseline) - others) / steps
             return (
-                f"{steps} steps of {step:.2f} ms and {evaluation:.0f} ms of evaluation; the "
-                f"baseline {steps} of {other:.2f} and {others:.0f} ms"
+                f"{steps} steps of {step:.2f} ms{_parts(variant, step, seconds)} and "
+                f"{evaluation:.0f} ms of evaluation; the baseline {steps} of {other:.2f} and "
+                f"{others:.0f} ms"
+            )
+        if variant.what == COMPILATION:
+            built, others = (
+                1e3 * float(np.median(facts[v]["building"])) for v in (variant, baseline)
+            )
+            return (
+                f"it takes {ms(variant):.0f} ms, the baseline {ms(baseline):.0f}; building the "
+                f"Keras layers once takes {built:.0f} ms, the baseline's {others:.0f}"
             )
         if variant.what == FIRST:
             return (
@@ -224,6 +248,19 @@ def where_time_goes(comparison, seconds, facts, steps):
         )
     except KeyError:
         return ""
+
+
+def _parts(variant, step, seconds):
+    """Of our step of so many milliseconds the parts that were timed alone, and the rest, in words;
+    "" where none was."""
+    parts = {"update": NONE} | ({"draw": ALL} if variant.noise == ALL else {})
+    alone = {what: dataclasses.replace(variant, what=what, noise=n) for what, n in parts.items()}
+    took = {what: 1e3 * float(np.median(seconds[v])) for what, v in alone.items() if v in seconds}
+    if not took:
+        return ""
+    rest = "forward and backward" if "update" in took else "forward, backward and update"
+    took[rest] = step - sum(took.values())
+    return f" ({', '.join(f'{part} {ms:.2f}' for part, ms in took.items())})"
 
 
 def facts_of_machine():
@@ -278,6 +315,7 @@ def bench(groups=None, setting=None, folder=None):
     Returns: the table.
     """
     setting = setting or Setting(mnist_or_its_size())
+    begun = time.perf_counter()
     facts = {"dataset": setting.dataset.label, **facts_of_machine()}
     print(*facts.items(), sep="\n", flush=True)
     path = Path(folder or store.root() / "figures" / "bench") / "bench.csv"
@@ -285,6 +323,7 @@ def bench(groups=None, setting=None, folder=None):
     table = pd.DataFrame()
     for rows in measure(all_groups() if groups is None else groups, setting):
         # At once: what is measured is kept when the rest is interrupted.
+        facts["minutes"] = (time.perf_counter() - begun) / 60  # of all groups so far
         table = pd.concat([table, rows.assign(**facts)], ignore_index=True)
         table.to_csv(path, index=False, float_format="%.5g")
         tqdm.write(as_text(rows))

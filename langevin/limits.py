@@ -1,10 +1,12 @@
 """What a training step needs, and what the machine can do at most: operations, bytes, memory.
 
 The machine's limits are a product of large matrices and a copy of a large array; beside them
-stands a product of the size that a hidden layer of 64 units makes of a batch of 512.
+stand what a hidden layer of 64 units makes of a batch of 512, and a convolution of a ResNet's first
+stage.
 """
 
 import dataclasses
+import functools
 import math
 import time
 
@@ -14,25 +16,29 @@ import numpy as np
 from langevin import models
 
 PRODUCT, SMALL, COPY = "large product", "product of 512x64 by 64x64", "large copy"
-LARGE, BATCH, UNITS, BYTES = 2048, 512, 64, 2**27
+CONVOLUTION = "3x3 convolution of 512x28x28x8 to 8 channels"
+LARGE, BATCH, UNITS, SIDE, CHANNELS, BYTES = 2048, 512, 64, 28, 8, 2**27
 # Numbers of a step for each weight: itself, two slots, gradient, noise, and their new values.
 COPIES = 8
 
 
 def needs(model, batch):
-    """Operations and bytes of a training step, at least.
+    """Operations and bytes of a training step, as plain formulas count them.
 
-    A step costs three forward passes of a multiplication and an addition each.  Every number that
-    it holds, weights with what belongs to them and all layers' outputs, is written and read once.
+    Every kernel costs a multiplication and an addition forward, for its own gradient, and for the
+    gradient of what it multiplies; not for that of the images, so the first layer takes two passes
+    and the others three.  Every number that a step of Adam holds, weights with what belongs to them
+    and all layers' outputs, is written and read once.
     """
+    first, *others = models.multiplications(model)
     outputs = sum(math.prod(layer.output.shape[1:]) for layer in model.layers)
     held = 4 * (COPIES * model.count_params() + batch * outputs)
-    return {"operations": 6 * models.multiplications(model) * batch, "bytes": 2 * held}
+    return {"operations": 2 * batch * (2 * first + 3 * sum(others)), "bytes": 2 * held}
 
 
 @dataclasses.dataclass(frozen=True)
 class Limit:
-    """A thing to time beside the variants: `PRODUCT`, `SMALL` or `COPY`."""
+    """A thing to time beside the variants: `PRODUCT`, `SMALL`, `CONVOLUTION` or `COPY`."""
 
     what: str
     backend: str = "tensorflow"
@@ -45,28 +51,36 @@ class Machine:
     """A subject that comes to a limit: called it makes one pass and returns its seconds."""
 
     def __init__(self, limit):
-        self.repeats = 100 if limit.what == SMALL else 1
+        self.repeats = {SMALL: 100, CONVOLUTION: 5}.get(limit.what, 1)
         if limit.what == COPY:
             self.facts = {"bytes": 2 * BYTES}
             source, target = np.ones(BYTES // 4, "float32"), np.zeros(BYTES // 4, "float32")
             self.pass_ = lambda: np.copyto(target, source)
         else:
-            rows, units = {PRODUCT: (LARGE, LARGE), SMALL: (BATCH, UNITS)}[limit.what]
-            self.facts = {"operations": 2 * rows * units * units}
-            self.pass_ = self._product(rows, units)
+            left, right = {
+                PRODUCT: ((LARGE, LARGE), (LARGE, LARGE)),
+                SMALL: ((BATCH, UNITS), (UNITS, UNITS)),
+                CONVOLUTION: ((BATCH, SIDE, SIDE, CHANNELS), (3, 3, CHANNELS, CHANNELS)),
+            }[limit.what]
+            self.facts = {"operations": 2 * math.prod(left[:-1]) * math.prod(right)}
+            self.pass_ = self._products(left, right)
 
-    def _product(self, rows, units):
+    def _products(self, left, right):
         import tensorflow as tf
 
-        left, right = tf.ones((rows, units)), tf.eye(units)
+        multiply = tf.matmul
+        if len(left) > 2:
+            multiply = functools.partial(tf.nn.conv2d, strides=1, padding="SAME")
+        # Each goes on from the one before: they neither vanish nor grow.
+        left, right = tf.ones(left), tf.fill(right, 1 / math.prod(right[:-1]))
 
         @tf.function
-        def product(left, right):
+        def products(left, right):
             for _ in tf.range(self.repeats):
-                left = tf.matmul(left, right)
-            return left[0, 0]
+                left = multiply(left, right)
+            return tf.reshape(left, [-1])[0]
 
-        return lambda: float(product(left, right))
+        return lambda: float(products(left, right))
 
     def __call__(self):
         begun = time.perf_counter()

@@ -182,13 +182,14 @@ def build(run, shape, classes):
 
 
 def multiplications(model):
-    """Multiplications of one image's forward pass: each kernel once for each place it is put."""
-    total = 0
+    """Multiplications of one image's forward pass, for each layer that has a kernel, the input's
+    first: each kernel once for each place it is put."""
+    found = []
     for layer in model.layers:
         if kernels := [w for w in layer.weights if w.path.endswith("kernel")]:
             places = math.prod(layer.output.shape[1:-1])
-            total += places * sum(math.prod(kernel.shape) for kernel in kernels)
-    return total
+            found.append(places * sum(math.prod(kernel.shape) for kernel in kernels))
+    return found
 
 
 def fresh(run, dataset):

@@ -4,8 +4,7 @@ Each pair of numbers comes from two 32-bit words of a counter-based generator by
 transform, xi = sqrt(-2 log u) (cos 2 pi w, sin 2 pi w), in float32, or in float64 where that is
 Keras's floatx: Philox 4x32-10 on TensorFlow, Threefry 2x32-20 on JAX (Salmon et al., SC 2011).
 The words are the backend's own and equal to the bit in eager code, graphs and XLA; the transform
-agrees to rounding.  It costs about half of TensorFlow's `stateless_normal` and a third of JAX's
-`normal`, whose scalar transforms are what the time goes into.
+agrees to rounding.  `make bench` holds TensorFlow's `stateless_normal` and JAX's `normal` to it.
 
 Any part of it can be had alone: `normal(seed, step, a, b)` is `normal(seed, step, 0, b)[a:]`.
 """

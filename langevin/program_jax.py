@@ -40,7 +40,8 @@ if jax.config.jax_compilation_cache_dir is None:
 
 def group_size(run, dataset):
     """The largest power of two of runs for which `memory` stays within bounds; beyond
-    `MOST_TOGETHER` a CPU's caches overflow, and a GPU has enough to do."""
+    `MOST_TOGETHER` seeds together gain a CPU no more (`make bench`); for a GPU it is an assumption,
+    not measured."""
     kind = "cpu" if jax.default_backend() == "cpu" else "gpu"
     size, one = MOST_TOGETHER[kind], memory(run, dataset)
     while size > 1 and size * one > MEMORY[kind]:

@@ -117,18 +117,24 @@ def _summary(missing, runs):
 
 
 def _announcement(runs, missing, where, count, train):
-    labels = sorted({data_facts(run.dataset)[1] for run in runs})
     sizes = sorted({group_size(run.program()) for run in runs})
+    seconds = estimate(missing, count) if device() == "cpu" and train else None
+    return announcement("runs", runs, missing, sizes, where, train, seconds)
+
+
+def announcement(name, planned, missing, sizes, where, train, seconds):
+    """What will be done with planned runs or learnings, in groups of these sizes, and where;
+    `seconds` is about how long it takes, None where nothing like it was timed."""
+    labels = sorted({data_facts(one.dataset)[1] for one in planned})
     rest = f"{len(missing) or 'none'} {'to train' if train else 'missing'}"
     text = (
-        f"{len(runs)} runs on {', '.join(labels)}: {len(runs) - len(missing)} stored, {rest}. "
-        f"Backend {keras.backend.backend()}, device {device()}, "
+        f"{len(planned)} {name} on {', '.join(labels)}: {len(planned) - len(missing)} stored, "
+        f"{rest}. Backend {keras.backend.backend()}, device {device()}, "
         f"group size {', '.join(map(str, sizes))}, {where}."
     )
     if missing and train:
-        measured = f"{estimate(missing, count) / 60:.1f} minutes"
-        unknown = "none, this device was never timed; the bar tells what is left"
-        text += f" Estimate: {measured if device() == 'cpu' else unknown}."
+        unknown = "none, nothing like it was timed on this device; the bar tells what is left"
+        text += f" Estimate: {unknown if seconds is None else f'{seconds / 60:.1f} minutes'}."
     return text
 
 
@@ -163,7 +169,7 @@ def _operations(run):
         classes = data.classes
     model = models.build(run, shape, classes)
     passes = 3 * images + training.measured_images(images) + tested
-    return passes * 2 * models.multiplications(model)
+    return passes * 2 * sum(models.multiplications(model))
 
 
 def _train_missing(missing, store, pool, bar):

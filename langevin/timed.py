@@ -30,7 +30,7 @@ import keras
 import numpy as np
 
 from langevin import limits, models, optimizers, training
-from langevin.variants import COMPILATION, FIRST, FIT, KERAS, SECOND, tensors
+from langevin.variants import COMPILATION, FIRST, FIT, KERAS, SECOND, THEIRS, tensors
 
 # Subjects: called once they make one pass and return its seconds, an epoch's or a step's, a seed.
 # Their `facts` go into the table: what they need, in operations and bytes, and of an epoch the
@@ -85,21 +85,29 @@ class OurStep(OurLoop):
 
 
 class OurPart(OurLoop):
-    """The draw of the noise alone, as our loop makes it, or the optimizer's update alone; that on
-    TensorFlow only, since XLA fuses it with the gradients."""
+    """The draw of the noise alone, as our loop makes it or by the backend's own generator, or the
+    optimizer's update alone; that on TensorFlow only, since XLA fuses it with the gradients."""
 
     def __init__(self, variant, setting):
         super().__init__(variant, setting)
         jax = variant.backend == "jax"
-        self.compiled = self._draw_on_jax() if jax else self._on_tensorflow(variant.what)
+        self.compiled = (
+            self._draw_on_jax(variant.what) if jax else self._on_tensorflow(variant.what)
+        )
 
-    def _draw_on_jax(self):
+    def _draw_on_jax(self, what):
         import jax
 
+        def theirs(step, sigma, seeds, masks):
+            keys = jax.vmap(lambda seed: jax.random.fold_in(jax.random.key(seed), step))(seeds)
+            normal = jax.vmap(lambda key: jax.random.normal(key, masks.shape[1:]))(keys)
+            return sigma[:, None] * masks * normal
+
         seeds, masks = self.program.fixed
+        one = theirs if what == THEIRS["jax"] else self.program.draw
         draw = jax.jit(
             lambda first, sigma, masks: jax.lax.scan(
-                lambda total, step: (total + self.program.draw(step, sigma, seeds, masks), None),
+                lambda total, step: (total + one(step, sigma, seeds, masks), None),
                 masks, first + jax.numpy.arange(self.steps),
             )[0]
         )  # fmt: skip
@@ -117,16 +125,25 @@ class OurPart(OurLoop):
                 optimizer.apply(gradients, weights)
             return weights[0][0]
 
+        def ours():
+            return optimizer._draw()[0]
+
+        def theirs():
+            key = [tf.cast(v.value, "int32") for v in (optimizer._seed, optimizer.iterations)]
+            count = sum(w.shape[0] for w in weights)
+            return optimizer.sigma * tf.random.stateless_normal([count], key)
+
         def draw(gradients):
             total = 0.0
             for _ in tf.range(self.steps):
                 optimizer.iterations.assign_add(1)
-                total += optimizer._draw()[0][0]
+                total += one()[0]
             return total
 
+        one = theirs if what == THEIRS["tensorflow"] else ours
         # Arguments, not constants: what follows from a constant is computed once, at compilation.
         gradients = [tf.fill(tf.shape(w), 1e-3) for w in weights]
-        compiled = tf.function({"update": update, "draw": draw}[what])
+        compiled = tf.function(update if what == "update" else draw)
         return lambda: compiled(gradients)
 
     def __call__(self):
@@ -161,18 +178,21 @@ def _history(run, dataset):
 
 
 class Compilation:
-    """A program made anew, network and optimizer included."""
-
-    facts = {}
+    """A program made anew, network and optimizer included; building the network once more, which
+    no compiler does, is timed apart."""
 
     def __init__(self, variant, setting):
         self.program = setting.run(variant).program(), setting.data(variant), variant.together
+        self.facts = {"building": []}
 
     def __call__(self):
         begun = time.perf_counter()
         with _without_cache():
             training.backend().Program(*self.program)
-        return time.perf_counter() - begun
+        made = time.perf_counter()
+        models.fresh(*self.program[:2])
+        self.facts["building"].append(time.perf_counter() - made)
+        return made - begun
 
 
 @contextlib.contextmanager
@@ -342,14 +362,21 @@ def subjects_of(variants, setting, pool=None, step=lambda: None):
 
 
 def take_turns(subjects, rounds, step=lambda: None):
-    """Seconds of every round for each subject, after one pass that does not count."""
+    """Seconds of every round for each subject, after one pass that does not count.
+
+    Every other round goes back, and the next begins one further: else each would always follow the
+    same other, and have from it, round by round, a warm cache or a clock that it slowed.
+    """
     for subject in subjects.values():
         subject()
         step()
     seconds = {variant: [] for variant in subjects}
     gc.collect()
-    for _ in range(rounds):
-        for variant, subject in subjects.items():
-            seconds[variant].append(subject())
+    turns = list(subjects)
+    for number in range(rounds):
+        back = number % 2
+        for variant in turns[:: -1 if back else 1]:
+            seconds[variant].append(subjects[variant]())
             step()
+        turns = turns[back:] + turns[:back]
     return seconds

@@ -17,7 +17,9 @@ NOISE = {
     "all layers noisy": {"sigma": 1e-3},
 }
 KERAS, NONE, SOME, ALL = NOISE
-PARTS = ("update", "draw")
+# The draw by the backend's own generator, instead of ours.
+THEIRS = {"tensorflow": "draw by tf.random.stateless_normal", "jax": "draw by jax.random.normal"}
+PARTS = ("update", "draw", *THEIRS.values())
 FIRST, SECOND = "first epoch", "second epoch"
 COMPILATION = "compilation"
 LONG = ("resnet", "vgg", "densenet", "densenet121")
@@ -30,9 +32,9 @@ class Variant:
     """One thing that is timed.
 
     Args:
-        what: "epoch", with evaluation; "step"; a part of a step alone: "update", "draw"; "first
-            epoch" and "second epoch" of a run whose program an earlier run compiled; or
-            "compilation", of a program that nothing has compiled before.
+        what: "epoch", with evaluation; "step"; a part of a step alone: "update", "draw", or
+            the draw of `THEIRS`; "first epoch" and "second epoch" of a run whose program an earlier
+            run compiled; or "compilation", of a program that nothing has compiled before.
         loop: `OURS` or `FIT`.
         optimizer: a run's name for it.
         noise: a key of `NOISE`.

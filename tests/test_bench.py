@@ -9,7 +9,18 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from langevin import __main__, bench, datasets, limits, noise, optimizers, timed, variants
+from langevin import (
+    __main__,
+    bench,
+    datasets,
+    limits,
+    models,
+    noise,
+    optimizers,
+    runs,
+    timed,
+    variants,
+)
 from langevin.bench import Comparison, Group
 from langevin.variants import ALL, FIRST, FIT, KERAS, NONE, OURS, SECOND, SOME, Setting, Variant
 
@@ -56,9 +67,22 @@ def test_variants_take_turns_and_the_first_pass_does_not_count():
     log, steps = [], []
     subjects = {name: Scripted(name, [1.0, 2.0], log) for name in "abc"}
     seconds = timed.take_turns(subjects, 2, lambda: steps.append(1))
-    assert "".join(log) == "abc" * 3
+    assert "".join(log) == "abcabccba"
     assert seconds == {name: [1.0, 2.0] for name in "abc"}
     assert len(steps) == 9
+
+
+@pytest.mark.parametrize("names", ["ab", "abc", "abcde"])
+def test_none_always_follows_the_same_other(names):
+    log, rounds = [], 5
+    timed.take_turns({n: Scripted(n, [1.0] * rounds, log) for n in names}, rounds)
+    counted = "".join(log)[len(names) :]
+    turns = [counted[i : i + len(names)] for i in range(0, len(counted), len(names))]
+    assert len(turns) == rounds and all(set(turn) == set(names) for turn in turns)
+    for name in names:
+        assert len({counted[i - 1] for i in range(1, len(counted)) if counted[i] == name}) > 1
+        for other in set(names) - {name}:
+            assert {turn.index(name) < turn.index(other) for turn in turns} == {True, False}
 
 
 def test_a_ratio_is_the_median_of_the_ratios_within_the_rounds():
@@ -133,7 +157,17 @@ def test_a_missed_goal_says_where_the_time_goes():
     facts = {epoch.variant: {"evaluation": [9.0, 0.3, 0.2]}}
     facts |= {epoch.baseline: {"evaluation": [9.0, 0.4, 0.3]}}
     said = re.findall(r"\d+(?:\.\d+)?", bench.where_time_goes(epoch, seconds, facts, steps=100))
-    assert said == ["100", "6.00", "300", "100", "8.00", "400"]
+    assert said == ["100", "6.00", "1.50", "4.50", "300", "100", "8.00", "400"]
+    seconds[dataclasses.replace(PLAIN, what="update")] = [0.5e-3]
+    told = bench.where_time_goes(epoch, seconds, facts, steps=100)
+    assert "6.00 ms (update 0.50, draw 1.50, forward and backward 4.00) and" in told
+    plain, facts = (
+        dataclasses.replace(PLAIN, what="epoch"),
+        facts | {dataclasses.replace(PLAIN, what="epoch"): {"evaluation": [0.2]}},
+    )
+    seconds[plain] = [0.8]
+    told = bench.where_time_goes(Comparison(plain, epoch.baseline), seconds, facts, steps=100)
+    assert "6.00 ms (update 0.50, forward and backward 5.50) and" in told
     assert bench.where_time_goes(GOAL, {NOISY: [1.0], PLAIN: [1.0]}, {}, steps=100) == ""
 
 
@@ -161,6 +195,8 @@ def test_our_loop_is_held_to_fit_on_both_backends(planned):
             ours = Variant("epoch", OURS, "adam", NONE, model=model, backend=backend)
             fit = dataclasses.replace(ours, loop=FIT, noise=KERAS)
             assert {(ours, fit), (ours, dataclasses.replace(fit, executions=32))} <= set(planned)
+            more = {pair[1].executions for pair in planned if pair[0] == ours} - {1, 32}
+            assert more == ({8, 117} if (model, backend) == ("dense-20", "tensorflow") else set())
     for model in ("conv-dense-20", "resnet"):
         ours = Variant("step", OURS, "adam", NONE, model=model)
         assert (ours, dataclasses.replace(ours, loop=FIT, noise=KERAS)) in planned
@@ -184,14 +220,38 @@ def test_the_epochs_that_the_issue_names_have_goals(planned):
     assert planned[on_jax, fit] == pytest.approx(0.55 / 1.3, abs=0.01)
     first, second = (dataclasses.replace(ours, what=what) for what in (FIRST, SECOND))
     assert (first, second) in planned
+    for noisy in (ours, dataclasses.replace(on_jax, together=1)):
+        assert (noisy, dataclasses.replace(noisy, noise=NONE)) in planned
 
 
 def test_every_goal_can_be_explained(planned):
     seconds = {v: [1.0] for group in bench.all_groups() for v in group.variants()}
-    facts = {variant: {"compiling": 0.0, "evaluation": [0.1]} for variant in seconds}
+    facts = {"compiling": 0.0, "evaluation": [0.1], "building": [0.1]}
+    facts = dict.fromkeys(seconds, facts)
     told = [Comparison(*pair, goal) for pair, goal in planned.items() if goal]
-    assert len(told) >= 10
-    assert all(bench.where_time_goes(c, seconds, facts, steps=117) for c in told)
+    assert len(told) >= 11
+    said = [bench.where_time_goes(c, seconds, facts, steps=117) for c in told]
+    assert all(said)
+    for comparison, text in zip(told, said):
+        assert ("forward" in text) == (comparison.variant.what == "epoch")
+        assert ("draw" in text) >= (comparison.variant.noise == ALL and "step" in text)
+
+
+def test_a_deep_stack_is_to_compile_as_fast_as_a_shallow_one_on_jax(planned):
+    for backend, goal in (("tensorflow", None), ("jax", 1.3)):
+        shallow = Variant("compilation", OURS, "adam", ALL, model="dense-3", backend=backend)
+        assert planned[dataclasses.replace(shallow, model="dense-40"), shallow] == goal
+    deep = dataclasses.replace(shallow, model="dense-40")
+    seconds, facts = {shallow: [2.0], deep: [3.0]}, {shallow: {"building": [0.1, 0.1]}}
+    facts[deep] = {"building": [0.7, 0.8, 0.9]}
+    told = bench.where_time_goes(Comparison(deep, shallow, 1.3), seconds, facts, steps=1)
+    assert re.findall(r"\d+", told) == ["3000", "2000", "800", "100"]
+
+
+def test_our_draw_is_held_to_the_backends_own(planned):
+    for backend, theirs in variants.THEIRS.items():
+        ours = Variant("draw", OURS, "adam", ALL, backend=backend)
+        assert (dataclasses.replace(ours, what=theirs), ours) in planned
 
 
 def test_group_names_and_variants_come_once():
@@ -213,13 +273,23 @@ def test_convolutions_on_jax_are_not_measured_on_a_cpu(monkeypatch):
 
 
 def test_the_needs_of_a_small_network_by_hand():
-    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2), keras.layers.Dense(4)])
     needs = limits.needs(model, batch=5)
-    assert needs["operations"] == 3 * 2 * (3 * 2) * 5
-    assert needs["bytes"] == 2 * 4 * (limits.COPIES * (3 * 2 + 2) + 5 * 2)
+    # Nobody asks for the images' gradient: forward and the kernel's own make two passes.
+    assert needs["operations"] == 2 * 5 * (2 * (3 * 2) + 3 * (2 * 4))
+    assert needs["bytes"] == 2 * 4 * (limits.COPIES * (3 * 2 + 2 + 2 * 4 + 4) + 5 * (2 + 4))
 
 
-@pytest.mark.parametrize("what", [limits.PRODUCT, limits.SMALL, limits.COPY])
+@pytest.mark.parametrize("name", ["dense", "highway", "conv-dense", "resnet", "densenet"])
+def test_the_first_layers_images_need_no_gradient(name):
+    model = models.build(runs.Run(model=name), (28, 28, 1), 10)
+    [first] = [layer for layer in model.layers if layer.weights][:1]
+    kernel = math.prod(first.kernel.shape) * math.prod(first.output.shape[1:-1])
+    every = sum(models.multiplications(model))
+    assert limits.needs(model, batch=7)["operations"] == 2 * 7 * (3 * every - kernel)
+
+
+@pytest.mark.parametrize("what", [limits.PRODUCT, limits.SMALL, limits.CONVOLUTION, limits.COPY])
 def test_a_limit_makes_what_it_counts(what, monkeypatch):
     monkeypatch.setattr(limits, "LARGE", 64)
     monkeypatch.setattr(limits, "BYTES", 2**12)
@@ -228,6 +298,7 @@ def test_a_limit_makes_what_it_counts(what, monkeypatch):
     expected = {
         limits.PRODUCT: {"operations": 2 * 64**3},
         limits.SMALL: {"operations": 2 * 512 * 64 * 64},
+        limits.CONVOLUTION: {"operations": 2 * 512 * 28**2 * 3**2 * 8 * 8},
         limits.COPY: {"bytes": 2 * 2**12},
     }
     assert machine.facts == expected[what]
@@ -303,6 +374,18 @@ def test_the_draw_alone_draws_every_step_anew(setting):
     expected = [float(noise.normal(0, step, 0, 1)[0]) for step in steps]
     assert len(set(expected)) == setting.steps
     assert math.isclose(total, 1e-3 * sum(expected), rel_tol=1e-4)
+
+
+def test_the_backends_own_draw_is_of_as_many_numbers_every_step_anew(setting):
+    tf = pytest.importorskip("tensorflow")
+    what = variants.THEIRS["tensorflow"]
+    subject = timed.OurPart(variant(what, OURS, "adam", ALL), setting)
+    first = int(subject.program.optimizer.iterations) + 1
+    count = [sum(w.shape[0] for w in subject.program.weights)]
+    steps = range(first, first + setting.steps)
+    expected = [float(tf.random.stateless_normal(count, [0, step])[0]) for step in steps]
+    assert len(set(expected)) == setting.steps
+    assert math.isclose(float(subject.compiled()), 1e-3 * sum(expected), rel_tol=1e-4)
 
 
 def test_the_update_alone_makes_its_steps(setting):
@@ -392,19 +475,22 @@ def test_a_small_bench_on_both_backends_prints_and_saves_its_table(setting, tmp_
     pair = variant("step", OURS, "adam", ALL, backend="jax", together=2)
     convolutions = dataclasses.replace(pair, model="conv-dense-2")
     draw = dataclasses.replace(pair, what="draw")
+    theirs = dataclasses.replace(pair, what=variants.THEIRS["jax"])
     groups = [
         Group("step", [Comparison(dataclasses.replace(PLAIN, noise=SOME), PLAIN, goal=1e-9)], 1),
         Group("epoch", [Comparison(dataclasses.replace(PLAIN, what="epoch"), fit, goal=1e9)], 2),
-        Group("jax", [Comparison(v, pair) for v in (pair, draw, convolutions)], 1),
+        Group("jax", [Comparison(v, pair) for v in (pair, draw, theirs, convolutions)], 1),
     ]
     table = bench.bench(groups, setting, tmp_path / "new")
     said = capsys.readouterr().out
     saved = pd.read_csv(tmp_path / "new" / "bench.csv", keep_default_na=False)
     assert list(saved) == list(table)
-    assert list(table.group) == ["step", "epoch", "jax", "jax", "jax"]
-    assert list(table.met) == ["no", "yes", "", "", ""]
-    assert (table.ratio[:4] > 0).all() and (table.seconds_median[:4] > 0).all()
-    assert math.isnan(table.ratio[4]) and "not measured" in table.where_the_time_goes[4]
+    assert list(table.group) == ["step", "epoch", *["jax"] * 4]
+    assert list(table.met) == ["no", "yes", "", "", "", ""]
+    assert (table.ratio[:5] > 0).all() and (table.seconds_median[:5] > 0).all()
+    assert math.isnan(table.ratio[5]) and "not measured" in table.where_the_time_goes[5]
+    assert table.minutes[0] > 0 and table.minutes.is_monotonic_increasing
+    assert table.groupby("group").minutes.nunique().eq(1).all() and table.minutes.nunique() == 3
     step, on_jax = table.memory[0], table.memory[2]
     assert step > 0 and on_jax > 2 * 3 * 4 * 5000  # two seeds of three vectors of over 5,000
     assert table.operations_a_second[2] > 0

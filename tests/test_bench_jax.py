@@ -3,8 +3,9 @@
 import dataclasses
 
 import jax
+import keras
 
-from langevin import bench, datasets, timed, training
+from langevin import bench, datasets, limits, timed, training
 from langevin.variants import ALL, COMPILATION, NONE, OURS, Setting, Variant
 
 
@@ -16,6 +17,19 @@ def test_a_group_takes_turns_across_backends(tmp_path):
     table = bench.bench(groups, setting, tmp_path)
     assert table.ratio[0] > 0 and table.baseline_seconds_median[0] > 0
     assert table.memory[0] > 0 and table.memory_ratio[0] > 0
+
+
+def test_the_operations_of_a_step_are_those_that_xla_counts():
+    """Within a hundredth: what is no product is little in a wide network of one hidden layer."""
+    model = keras.Sequential([keras.Input((700,)), *map(keras.layers.Dense, (600, 500))])
+    values = [v.value for v in model.trainable_variables]
+
+    def loss(values, x):
+        return (model.stateless_call(values, [], x)[0] ** 2).sum()
+
+    compiled = jax.jit(jax.grad(loss)).lower(values, jax.numpy.ones((64, 700))).compile()
+    counted = compiled.cost_analysis()["flops"]
+    assert abs(limits.needs(model, 64)["operations"] / counted - 1) < 0.01
 
 
 def test_a_compilation_does_not_find_what_an_earlier_one_left(monkeypatch):

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from langevin import bench, costs, limits
+from langevin.variants import OURS
 
 SECONDS = {"no noise": 2.0, "30 % of the layers noisy": 2.2, "all layers noisy": 3.0}
 
@@ -25,7 +26,7 @@ def table():
             row = {"group": group.name, **bench.row_of(comparison, seconds, facts)}
             rows.append({**row, "where_the_time_goes": "told"})
     facts = {"dataset": "MNIST", "machine": "a machine", "versions": "keras 3", "load_before": 0.3}
-    return pd.DataFrame(rows).assign(**facts, device="cpu")
+    return pd.DataFrame(rows).assign(**facts, device="cpu", minutes=np.linspace(1, 6.2, len(rows)))
 
 
 def test_a_row_a_model_with_its_ratios_and_its_shares_of_the_limits(table):
@@ -38,6 +39,22 @@ def test_a_row_a_model_with_its_ratios_and_its_shares_of_the_limits(table):
         assert row["of a large copy"] == pytest.approx(0.05)
         assert row["Layer Langevin, 30 %: time"] == pytest.approx(1.1)
         assert row["Langevin, all layers: memory"] == pytest.approx(1.5)
+
+
+def test_a_model_is_held_to_the_layer_that_it_consists_of(table):
+    def said(**rates):
+        new = table.set_index("what").operations_a_second
+        for what, rate in rates.items():
+            new[getattr(limits, what)] = rate
+        return costs.bounds_text(table.assign(operations_a_second=new.to_numpy()))
+
+    # A large product makes 10 billion a second, each model 4.
+    text = said(SMALL=3e9, CONVOLUTION=8e9)
+    assert "512x64 by 64x64 alone reaches 30 %: dense-3 reaches 40 %, so small products" in text
+    assert "resnet reaches 40 %, 0.50 of that, so other things" in text
+    assert "conv-dense-20 reaches 40 %; no layer of that was timed alone." in text
+    assert "dense-20 reaches 40 %, so small" in text
+    assert "dense-20 reaches 40 %, 0.40 of that" in said(SMALL=1e10, CONVOLUTION=8e9)
 
 
 def test_a_goal_that_was_missed_says_where_the_time_goes(table):
@@ -69,11 +86,70 @@ def test_the_readme_is_made_from_the_recorded_table(table, monkeypatch):
     text = costs.readme()
     assert "a machine" in text and "3.00 s on TensorFlow" in text
     assert "takes 4.00 s" in text and "8 seeds together" in text
+    assert "in 6.2 minutes" in text
     assert "10 billion operations a second" in text
     assert "dense-40 takes 3.0 s on TensorFlow, 1.0 times" in text
     assert "Nothing was measured on a GPU" in text
     monkeypatch.setattr(costs, "recorded", lambda: table.assign(device="NVIDIA H100"))
     assert "on a GPU" not in costs.readme()
+
+
+def test_noise_that_took_less_time_in_every_round_is_told(table):
+    table = table[table.loop == OURS]
+    assert costs.saved_text(table) == ""
+    held = costs._of_noise(table)
+    assert set(held.ratio.round(2)) == {1.1, 1.5}
+    one = held[held.model == "resnet"].index[0]
+    low, below = (table.copy() for _ in range(2))
+    low.loc[one, ["ratio", "ratio_low"]] = 0.9, 0.8  # in most rounds, not in all
+    assert costs.saved_text(low) == costs.saved_text(table)
+    below.loc[one, ["ratio", "ratio_high"]] = 0.9, 0.95
+    said = costs.saved_text(below)
+    assert (
+        f"Of the {len(held)} ratios" in said and " 1 lie" in said and "resnet, LAdam, 30 %" in said
+    )
+
+
+def test_what_noise_adds_to_an_epoch_is_told_for_both_backends(table):
+    assert "1.50 times as long on TensorFlow and 1.50 times as long on JAX" in costs.epoch_text(
+        table
+    )
+    without = table.drop(costs._of_noise(table).index)
+    assert "With noise" not in costs.epoch_text(without)
+
+
+def test_our_epoch_is_held_to_the_fastest_fit_that_was_measured(table):
+    ours = table[
+        (table.what == "epoch") & (table.noise == "no noise") & (table.model == "dense-20")
+    ]
+    there = ours.baseline.str.contains("8 steps an execution")
+    assert there.sum() == 1
+    faster = table.copy()
+    faster.loc[ours.index[there], "ratio"] = 0.9
+    assert "0.50 on TensorFlow (by default)" in costs.epoch_text(table)
+    assert "0.90 on TensorFlow (8 steps an execution)" in costs.epoch_text(faster)
+
+
+def test_the_marks_in_seconds_are_held_to_what_was_measured(table):
+    rows = (
+        (table.what == "epoch") & (table.model == "dense-20") & (table.noise == "all layers noisy")
+    )
+    fast = table.copy()
+    fast.loc[rows & (table.backend == "jax"), "seconds_median"] = 0.55
+    fast.loc[rows & (table.backend == "tensorflow"), "seconds_median"] = 0.81
+    said = costs.marks_text(fast)
+    assert "takes 1.3 s, here 4.00 s" in said
+    assert "TensorFlow 0.81 s of at most 0.8: missed" in said
+    assert "JAX 0.55 s of at most 0.55: met" in said
+    assert said.count("not decided") == 0
+    assert costs.marks_text(fast.assign(load_before=6.3)).count("not decided") == 2
+
+
+def test_what_the_backends_own_draws_take_is_told(table):
+    said = costs.generators_text(table)
+    assert "tf.random.stateless_normal" in said and "jax.random.normal" in said
+    assert said.count("1.00 of ours") == 2
+    assert costs.generators_text(table[table.what == "step"]) == ""
 
 
 def test_a_busy_machine_is_owned_up_to(table, monkeypatch):

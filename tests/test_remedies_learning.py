@@ -88,9 +88,27 @@ def test_each_learning_is_trained_once_and_kept(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(learning, "train", lambda _: pytest.fail("trained twice"))
     again = learning.learn(planned, Store(tmp_path), train=False)
     pd.testing.assert_frame_equal(frame, again)
-    assert "4 learnings: 0 missing" in capsys.readouterr().out
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.startswith("4 learnings on scikit-learn's digits: 0 stored, 4 to train. Backend ")
+    assert "group size 1, 1 process. Estimate: none, nothing like it was timed" in first
+    assert "4 stored, none missing." in second and "Estimate" not in second
     with pytest.raises(ValueError, match="nothing to show"):
         learning.learn([dataclasses.replace(SMALL, units=9)], Store(tmp_path), train=False)
+
+
+def test_the_estimate_is_what_like_learnings_took():
+    slow = dataclasses.replace(SMALL, depth=2)
+    history = {"seconds": [1.0, 2.0], "compile_seconds": [7.0, 0.0]}
+    found = {
+        dataclasses.replace(SMALL, seed=1): {"history": history},
+        dataclasses.replace(SMALL, sigma=1e-3): {"history": history | {"seconds": [1.0, 4.0]}},
+        slow: {"history": history | {"seconds": [3.0, 90.0]}},
+    }
+    missing = [dataclasses.replace(SMALL, seed=seed) for seed in (2, 3)]
+    missing.append(dataclasses.replace(slow, learning_rate=0.1))
+    assert learning.estimate(missing, found, 1) == 11 + 11 + 100
+    assert learning.estimate(missing, found, 2) == 61
+    assert learning.estimate([dataclasses.replace(SMALL, units=9)], found, 1) is None
 
 
 def test_more_images_in_a_batch_than_there_are_is_refused():

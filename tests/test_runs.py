@@ -208,7 +208,7 @@ def test_what_is_stored_is_not_trained_again(trained, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize(
-    ("device", "estimate"), [("cpu", r"\d\.\d minutes"), ("NVIDIA H100", "none, this device")]
+    ("device", "estimate"), [("cpu", r"\d\.\d minutes"), ("NVIDIA H100", "none, nothing like it")]
 )
 def test_a_sweep_says_first_what_it_will_do(
     trained, tmp_path, monkeypatch, capsys, device, estimate

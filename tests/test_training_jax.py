@@ -71,6 +71,17 @@ def test_across_sizes_one_step_is_the_same_to_rounding(optimizer):
     assert_equal_to_rounding(alone, together)
 
 
+@pytest.mark.parametrize("optimizer", sorted({*optimizers.BY_NAME} - {"sgd"}))
+def test_across_sizes_one_step_in_double_precision_is_the_same(optimizer):
+    """Where no gradient that is a rounding error is magnified to a step, no weight is apart."""
+    group = [dataclasses.replace(run, optimizer=optimizer) for run in GROUP]
+    with training.double_precision():
+        alone = np.concatenate([weights_after([run], 1, 1) for run in group])
+        together = weights_after(group, 1, 8)
+    assert alone.dtype == together.dtype == "float64"
+    assert np.abs(alone - together).max() < 1e-5
+
+
 def assert_equal_to_rounding(one, other):
     apart = np.abs(np.array(one) - other)
     # Where a gradient is itself a rounding error, P magnifies it: in a few weights in a thousand.

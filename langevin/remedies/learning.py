@@ -28,6 +28,7 @@ from langevin.runs import (
     which,
 )
 from langevin.store import digest
+from langevin.sweeps import announcement
 from langevin.training import order
 
 SCHEMA = 2
@@ -186,11 +187,10 @@ def learn(learnings, store, executor=None, train=True):
     """
     found = stored(learnings, store)
     missing = [one for one in learnings if one not in found]
-    given, where, _ = executors.chosen(executor)
-    print(
-        f"{len(learnings)} learnings: {len(missing)} {'to train' if train else 'missing'}. "
-        f"Backend {keras.backend.backend()}, device {device()}, {where}.", flush=True,
-    )  # fmt: skip
+    given, where, count = executors.chosen(executor)
+    seconds = estimate(missing, found, count)
+    # One at a time: each is a program of its own.
+    print(announcement("learnings", learnings, missing, [1], where, train, seconds), flush=True)
     if missing and not train:
         print("\n  ".join(["Not recorded, and left out:", *which(missing, learnings)]), flush=True)
     elif missing:
@@ -201,6 +201,24 @@ def learn(learnings, store, executor=None, train=True):
     if not found:
         raise ValueError("None of these is stored, and train=False: there is nothing to show.")
     return frame(found.values())
+
+
+def estimate(learnings, found, count):
+    """Seconds that learnings take in so many processes, by the records `found` of like ones, which
+    differ in the seed, sigma and the learning rate alone; None where one has no like."""
+    took = {}
+    for one, record in found.items():
+        history = record["history"]
+        took.setdefault(_alike(one), []).append(
+            sum(history["seconds"]) + sum(history["compile_seconds"])
+        )
+    if not all(_alike(one) in took for one in learnings):
+        return None
+    return sum(float(np.median(took[_alike(one)])) for one in learnings) / count
+
+
+def _alike(learning):
+    return dataclasses.replace(learning, seed=0, sigma=0.0, learning_rate=1.0)
 
 
 def _keep(learning, store):
