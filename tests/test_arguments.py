@@ -9,10 +9,12 @@ import pytest
 from helpers import (
     ADAPTIVE,
     ANYTHING,
+    BACKEND,
     KERAS,
     LEAST,
     MOST,
     OPTIMIZERS,
+    THREE,
     assert_equal,
     gradients_of,
     path_of,
@@ -20,12 +22,13 @@ from helpers import (
 )
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from keras import ops
+from keras.optimizers.schedules import ExponentialDecay
 
 import langevin
 from langevin import LSGD, LAdam, LogSchedule
 
 all_optimizers = pytest.mark.parametrize("case", OPTIMIZERS, ids=str)
-ExponentialDecay = keras.optimizers.schedules.ExponentialDecay
 
 
 @all_optimizers
@@ -134,8 +137,36 @@ def test_wrong_langevin_layers_at_the_first_build_and_at_every_later_one(case, l
 def test_a_callable_that_gives_no_number_is_refused_before_a_weight_moves(case, argument, given):
     optimizer, variables = case(**{argument: lambda: given}), variables_of(np.zeros(2))
     with pytest.raises(ValueError, match=f"`{argument}` must .* when it is called. Received: "):
-        optimizer.apply([keras.ops.ones(2)], variables)
+        optimizer.apply([ops.ones(2)], variables)
     assert not np.any(variables[0])
+
+
+@pytest.mark.parametrize("wrong", [-0.1, math.nan, math.inf])
+@pytest.mark.parametrize("argument", ["learning_rate", "sigma"])
+@all_optimizers
+def test_a_schedule_and_a_tensor_are_checked_like_a_number(case, argument, wrong):
+    message = f"`{argument}` must be a finite number >= 0, or .* called. Received: {wrong}"
+    with pytest.raises(ValueError, match=message):
+        case(**{argument: ExponentialDecay(wrong, 1, 0.5)})
+    optimizer = case(**{argument: lambda: ops.convert_to_tensor(wrong)})
+    variables = variables_of(np.zeros(2))
+    with pytest.raises(ValueError, match=message):
+        optimizer.apply([ops.ones(2)], variables)
+    assert not np.any(variables[0])
+
+
+@pytest.mark.parametrize("wrong", [-0.1, math.nan])
+@pytest.mark.parametrize("argument", ["learning_rate", "sigma"])
+@pytest.mark.parametrize("case", THREE, ids=str)
+def test_what_a_schedule_gives_later_is_refused_too_and_shows_in_compiled_code(
+    case, argument, wrong
+):
+    gradients, later = gradients_of(10, 2), ExponentialDecay(0.1, 1, decay_rate=wrong)
+    with pytest.raises(ValueError, match=f"`{argument}` must .* when it is called. Received: "):
+        path_of(case(**{argument: later}), gradients)
+    mode = "graph" if BACKEND == "tensorflow" else "xla"
+    _, first, second = path_of(case(**{argument: later}), gradients, mode=mode)
+    assert np.all(np.isfinite(first)) and np.all(np.isnan(second))
 
 
 @pytest.mark.parametrize("argument", ["learning_rate", "sigma"])
@@ -146,12 +177,12 @@ def test_a_callable_is_called_once_a_step(argument):
     optimizer.build(variables)
     assert not calls
     for step in (1, 2, 3):
-        optimizer.apply([keras.ops.ones(2)], variables)
+        optimizer.apply([ops.ones(2)], variables)
         assert len(calls) == step
 
 
 @pytest.mark.parametrize(
-    "make", [float, int, np.float32, np.array, keras.Variable, keras.ops.convert_to_tensor]
+    "make", [float, int, np.float32, np.array, keras.Variable, ops.convert_to_tensor]
 )
 @pytest.mark.parametrize("argument", ["learning_rate", "sigma"])
 def test_a_callable_may_give_any_kind_of_number(argument, make):
