@@ -12,7 +12,7 @@ RUN := .venv/bin/python -m langevin
 FLAGS = $(if $(PROFILE),--profile $(PROFILE)) $(if $(filter-out 0,$(FRESH)),--fresh) $(ARGS)
 PYTEST := python -m pytest -n 2 --dist worksteal
 # What a backend, or a version of it, may compute otherwise.
-OPTIMIZER_TESTS := tests/test_{laws,noise,optimizers,placement,saving,schedules}.py
+OPTIMIZER_TESTS := tests/test_{arguments,laws,noise,optimizers,placement,saving,schedules}.py
 
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 # What Python once compiled of TensorFlow's modules is kept, whatever the shell says.

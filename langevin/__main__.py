@@ -63,10 +63,9 @@ def main(arguments=None):
 
 
 def _count(text):
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"must be 1 or more. Received: {text}")
-    return number
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number >= 1. Received: {text!r}")
+    return int(text)
 
 
 def _asked_for(options):

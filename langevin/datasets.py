@@ -82,21 +82,22 @@ def load(name):
     Raises:
         DataUnavailable: a named set is in neither place.
         FileNotFoundError: the path leads to no file.
-        ValueError: the name is unknown, or a file does not hold what it should.
+        ValueError: the name is unknown or no text, or a file does not hold what it should.
 
     Example:
         >>> data = load("digits")
         >>> data.x_train.shape, data.classes, data.label
         ((1437, 8, 8, 1), 10, "scikit-learn's digits")
     """
-    name = os.fspath(name)
+    name = os.fspath(name) if isinstance(name, os.PathLike) else name
+    named = (*LABELS, "digits")
+    if not isinstance(name, str) or not (name in named or name.endswith(".npz")):
+        expected = f"{', '.join(named)} or a path ending in .npz"
+        raise ValueError(f"dataset: expected {expected}, received {name!r}")
     if name.endswith(".npz"):
         return _from_file(Path(name).expanduser())
     if name == "digits":
         return _from_sklearn()
-    if name not in LABELS:
-        known = ", ".join((*LABELS, "digits"))
-        raise ValueError(f"dataset: expected {known} or a path ending in .npz, received {name!r}")
     folder = os.environ.get("LANGEVIN_DATA")
     if folder and (path := Path(folder).expanduser() / f"{name}.npz").exists():
         return _from_file(path)

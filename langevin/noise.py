@@ -95,10 +95,13 @@ def normal(seed, step, start, stop):
 
 
 def scaled_normal(sigma, seed, step, start, stop):
-    """sigma times `normal`, which is not drawn where sigma, a scalar >= 0 of `dtype()`, is 0."""
+    """sigma times `normal`, which is not drawn where sigma, a scalar of `dtype()`, is 0.
+
+    NaN where sigma is not >= 0: a wrong one must show.
+    """
     return ops.cond(
-        sigma > 0,
-        lambda: sigma * normal(seed, step, start, stop),
+        sigma != 0,
+        lambda: ops.where(sigma >= 0, sigma, math.nan) * normal(seed, step, start, stop),
         lambda: ops.zeros((stop - start,), dtype()),
     )
 

@@ -19,6 +19,7 @@ import random
 
 import keras
 from keras import ops
+from keras.optimizers.schedules import LearningRateSchedule
 
 from langevin import noise, placement, remedies
 from langevin.checks import check_number, is_function, received
@@ -51,14 +52,19 @@ def _check(arguments):
 
 
 def _check_called(name, value):
-    """ValueError unless a value at the present step, of a callable perhaps, is one number.
+    """ValueError unless a value at the present step, of a callable perhaps, is one number >= 0.
 
-    A callable that counts its calls must not be called to see what it gives.
+    A callable that counts its calls must not be called to see what it gives. Inside compiled code a
+    tensor holds no number yet: there what is none, or below 0, makes the noise NaN.
     """
-    if not hasattr(value, "shape"):
-        check_number(name, value, hint=", or give one when it is called")
-    elif tuple(value.shape) or "bool" in str(value.dtype):
-        raise ValueError(f"`{name}` must give one number when it is called. {received(value)}")
+    if hasattr(value, "shape"):
+        if tuple(value.shape) or "bool" in str(value.dtype):
+            raise ValueError(f"`{name}` must give one number when it is called. {received(value)}")
+        try:
+            value = float(ops.convert_to_numpy(value))
+        except (NotImplementedError, TypeError):  # TensorFlow's and JAX's, of a symbolic tensor
+            return
+    check_number(name, value, hint=", or give one when it is called")
 
 
 class Langevin:
@@ -89,8 +95,9 @@ class Langevin:
     their noise made in float32.
 
     Raises:
-        ValueError: an argument out of its range; when it is built, names that the model lacks; at
-            its first step, before it moves a weight, a callable that does not give a number.
+        ValueError: an argument out of its range, of a schedule at step 0; when it is built, names
+            that the model lacks; at a step, before it moves a weight, a callable that does not give
+            a number >= 0. Compiled code cannot raise: there such a number makes the weights NaN.
     """
 
     def __init__(
@@ -108,6 +115,9 @@ class Langevin:
         self._seed = self.add_variable((), "zeros", "int", name="seed")
         self.seed = random.randrange(2**31) if seed is None else seed
         self._set_sigma(sigma)
+        for name in ("learning_rate", "sigma"):
+            if isinstance(getattr(self, f"_{name}"), LearningRateSchedule):
+                _check_called(name, getattr(self, name))
 
     def _set_sigma(self, sigma):
         if is_function(sigma):  # Keras schedules are callables too
@@ -122,7 +132,7 @@ class Langevin:
     @property
     def sigma(self):
         """sigma at the present step."""
-        if isinstance(self._sigma, keras.optimizers.schedules.LearningRateSchedule):
+        if isinstance(self._sigma, LearningRateSchedule):
             return self._sigma(self._iterations)
         return self._sigma() if callable(self._sigma) else self._sigma
 

@@ -8,6 +8,8 @@ it.  "Deepest" is the paper's word for the layers farthest from the loss: neares
 import numbers
 from collections.abc import Mapping, Sequence
 
+from langevin.checks import is_function
+
 FORMS = (
     "None (every layer), a fraction in (0, 1], a sequence of layer numbers or of exact layer "
     "names, or a predicate on the variable's path"
@@ -44,9 +46,13 @@ def check(choice):
                 f"list. Received: {choice!r}"
             )
         return
-    saved = isinstance(choice, Mapping) and set(choice) == {"positions"}
-    listed = isinstance(choice, Sequence) and not isinstance(choice, (str, bytes))
-    if not (choice is None or callable(choice) or saved or listed):
+    saved = (
+        isinstance(choice, Mapping)
+        and set(choice) == {"positions"}
+        and _is_list(choice["positions"])
+        and all(type(position) is int for position in choice["positions"])
+    )
+    if not (choice is None or is_function(choice) or saved or _is_list(choice)):
         raise ValueError(f"`langevin_layers` must be {FORMS}. Received: {choice!r}")
 
 
@@ -97,9 +103,12 @@ def portable(paths, choice):
     Keras renames paths when it loads a model ("sequential/first/kernel" becomes "first/kernel"):
     a predicate and whole paths are saved as the positions that they chose.
     """
-    listed = isinstance(choice, Sequence) and not isinstance(choice, str)
-    whole_paths = listed and any("/" in str(item) for item in choice)
+    whole_paths = _is_list(choice) and any("/" in str(item) for item in choice)
     return {"positions": list(choose(paths, choice))} if callable(choice) or whole_paths else choice
+
+
+def _is_list(value):
+    return isinstance(value, Sequence) and not isinstance(value, (str, bytes))
 
 
 def _members(groups, indices):

@@ -482,5 +482,13 @@ def train(run):
         loss and accuracy on the first fifth of the training images (2,000 to 10,000), val_loss,
         val_accuracy, kernel_sd (tuple, one number a layer), seconds, compile_seconds, diverged,
         backend, device, key.
+
+    Raises:
+        ValueError: what is no `Run`.
     """
+    if not isinstance(run, Run):
+        raise ValueError(
+            "`run` must be a langevin.Run, which Run(**settings) makes; many are for "
+            f"langevin.sweep. Received: {run!r}"
+        )
     return frame(records([run]))

@@ -5,12 +5,14 @@ import dataclasses
 import functools
 import itertools
 import os
+from collections.abc import Iterable
 
 import keras
 
 from langevin import executors, models, training
 from langevin.datasets import SIZES, tested_of
 from langevin.runs import (
+    Run,
     data_facts,
     dataset_of,
     device,
@@ -46,6 +48,9 @@ def sweep(runs, store=None, executor=None, train=True):
 
     Returns: the frame of `train` for all the runs, in the order given.
 
+    Raises:
+        ValueError: no runs, what is no `Run`, or, if not `train`, none that is stored.
+
     Says first what it will do and where.  Finished runs are kept at once; an interrupted one goes
     on from its last checkpoint when the sweep is called again.  Sweeps of one store in several
     processes share the work.  Where memory runs out in a group, its comparison begins again with a
@@ -57,7 +62,7 @@ def sweep(runs, store=None, executor=None, train=True):
         machines.scale(jobs=20)
         sweep(runs, "/shared/runs", executor=distributed.Client(machines).get_executor(pure=False))
     """
-    runs = list(runs)
+    runs = _checked(runs)
     store = store if isinstance(store, Store) else Store(store or root() / ".runs")
     keys = [key_of(run) for run in runs]
     planned = dict(zip(keys, runs))
@@ -84,6 +89,18 @@ def sweep(runs, store=None, executor=None, train=True):
     if not any(found.values()):
         raise ValueError("None of these runs is stored, and train=False: there is nothing to show.")
     return frame([found[key] for key in keys if found[key]])
+
+
+def _checked(runs):
+    """The runs as a list; ValueError where there is none, or something else."""
+    listed = list(runs) if isinstance(runs, Iterable) else []
+    wrong = [item for item in listed if not isinstance(item, Run)]
+    if wrong or not listed:
+        raise ValueError(
+            "`runs` must be a list of langevin.Run, one at least; langevin.grid makes them of "
+            f"settings. Received{f' an item: {wrong[0]!r}' if wrong else f': {runs!r}'}"
+        )
+    return listed
 
 
 class GroupTooLarge(MemoryError):

@@ -241,7 +241,7 @@ def campaigns(folder, expected, until, counts):
 def inputs_tried(minutes):
     """Arbitrary input, other than in `make test`: how much of it there was; fails as tests do."""
     command = [sys.executable, "-m", "pytest", "-q", "--hypothesis-show-statistics",
-               "tests/test_input.py", "tests/test_arguments.py",
+               "tests/test_input.py", "tests/test_input_optimizers.py",
                "-k", "taken or error or grid"]  # fmt: skip
     tried, until = 0, time.monotonic() + 60 * minutes
     while tried == 0 or time.monotonic() < until:

@@ -312,7 +312,9 @@ def test_the_timeout_of_other_sockets_comes_back(keras_loader, works):
     assert seen == [datasets.TIMEOUT] and socket.getdefaulttimeout() == before
 
 
-@pytest.mark.parametrize("name", ["fashion", "MNIST", "mnist.np", ""])
+@pytest.mark.parametrize(
+    "name", ["fashion", "MNIST", "mnist.np", "", b"mnist", 3, None, ["digits"]]
+)
 def test_an_unknown_name_is_refused(name):
     known = "expected mnist, cifar10, cifar100, digits or a path ending in .npz"
     with pytest.raises(ValueError, match=re.escape(f"{known}, received {name!r}")):

@@ -64,6 +64,15 @@ def test_a_command_that_there_is_not_fails(capsys):
         __main__.main(["list", "--profile", "none"])
 
 
+@pytest.mark.parametrize("words", ["train --workers", "verify --runs", "verify --record"])
+@pytest.mark.parametrize("count", ["abc", "0", "-1", "1.5", ""])
+def test_a_wrong_count_is_refused_with_what_was_expected_and_received(words, count, capsys):
+    with pytest.raises(SystemExit):
+        __main__.main([*words.split(), count])
+    said = f"{words.split()[1]}: must be a whole number >= 1. Received: {count!r}"
+    assert said in capsys.readouterr().err
+
+
 # Docstrings
 
 

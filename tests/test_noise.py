@@ -1,5 +1,8 @@
 """The stream of normal numbers: a function of (seed, step, position), and normal."""
 
+import runpy
+
+import keras
 import numpy as np
 import pytest
 from helpers import BACKEND, BAND, assert_normal, assert_uncorrelated, assert_variance
@@ -138,3 +141,10 @@ def test_random_words_are_equal_to_the_bit_in_compiled_code():
     arguments = ops.convert_to_tensor(5), ops.convert_to_tensor(9)
     for one, other in zip(function(*arguments), compiled(function)(*arguments), strict=True):
         np.testing.assert_array_equal(np.asarray(one), np.asarray(other))
+
+
+def test_another_backend_is_refused_by_name_with_those_that_are_not(monkeypatch):
+    monkeypatch.setattr(keras.backend, "backend", lambda: "torch")
+    message = "TensorFlow and JAX.*Received: KERAS_BACKEND='torch'. Set .*=tensorflow or jax"
+    with pytest.raises(ImportError, match=message):
+        runpy.run_path(noise.__file__)

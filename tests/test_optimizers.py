@@ -19,6 +19,7 @@ from helpers import (
     assert_one_step_law,
     fit_path,
     gradients_of,
+    linear_loss,
     path_of,
     paths_of,
     standardized,
@@ -28,7 +29,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from keras import ops
 
-from langevin import LSGD, LAdam, LogSchedule
+from langevin import LSGD, LAdam, LogSchedule, noise
 
 N, LR, SIGMA = 20_000, 0.01, 0.05
 all_optimizers = pytest.mark.parametrize("case", OPTIMIZERS, ids=str)
@@ -240,6 +241,58 @@ def test_weights_left_out_move_like_the_plain_optimizer_and_noise_knows_no_neigh
         path = network_path(case, langevin_layers=layers)
         for some, none, each in zip(path, plain, everywhere, strict=True):
             assert_equal(some, [each[i] if i in noisy else none[i] for i in range(5)])
+
+
+SPANS = {
+    "all": (None, (0, 22)),
+    "first": (["a"], (0, 6)),
+    "second": (["b"], (6, 14)),
+    "second and third": ([1, 2], (6, 22)),
+    "first and last": ([0, -1], (0, 22)),
+    "a predicate": (lambda path: path == "c/bias", (20, 22)),
+}
+
+
+@pytest.mark.parametrize("layers, span", SPANS.values(), ids=SPANS)
+@all_optimizers
+def test_a_step_draws_once_from_the_first_noisy_number_to_the_last(case, layers, span, monkeypatch):
+    spans, draw = [], noise.scaled_normal
+
+    def scaled_normal(sigma, seed, step, start, stop):
+        spans.append((start, stop))
+        return draw(sigma, seed, step, start, stop)
+
+    monkeypatch.setattr(noise, "scaled_normal", scaled_normal)
+    network_path(case, count=3, langevin_layers=layers)
+    assert spans == [span] * 3
+
+
+NESTED = {
+    "a fraction": (0.5, ["outer/first", "inner/first"]),
+    "a name": (["second"], ["inner/second"]),
+    "a whole path": (["inner/first"], ["inner/first"]),
+    "numbers": ([2, -1], ["inner/second", "outer/last"]),
+    "a predicate": (lambda path: path.startswith("inner/"), ["inner/first", "inner/second"]),
+}
+
+
+@pytest.mark.parametrize("layers, noisy", NESTED.values(), ids=NESTED)
+def test_layers_of_a_model_inside_a_model_are_chosen_like_any(layers, noisy):
+    keras.utils.set_random_seed(3)
+    dense, start = keras.layers.Dense, keras.Input((3,))
+    inner = keras.Sequential([start, dense(4, name="first"), dense(4, name="second")], name="inner")
+    model = keras.Sequential(
+        [start, dense(3, name="first"), inner, dense(1, name="last")], name="outer"
+    )
+    # The loss has no gradient: noise alone moves weights.
+    model.compile(LSGD(LR, sigma=SIGMA, langevin_layers=layers), loss=linear_loss)
+    before = model.get_weights()
+    model.train_on_batch(np.ones((2, 3)), np.zeros((2, 1)))
+    moved = set()
+    for variable, old, new in zip(model.weights, before, model.get_weights(), strict=True):
+        assert np.all(new != old) or np.all(new == old)
+        moved |= {variable.path} if np.all(new != old) else set()
+    assert moved == {f"{layer}/{part}" for layer in noisy for part in ("kernel", "bias")}
 
 
 @all_optimizers

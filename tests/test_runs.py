@@ -188,6 +188,34 @@ def trained(tmp_path_factory):
     return planned, folder, sweep(planned, folder)
 
 
+@pytest.mark.parametrize("given", [{"depth": 2}, [Run()], [], None, "digits"], ids=str)
+def test_to_train_what_is_no_run_is_refused(given):
+    message = re.escape(f"`run` must be a langevin.Run, which Run(**settings) makes; many are for "
+                        f"langevin.sweep. Received: {given!r}")  # fmt: skip
+    with pytest.raises(ValueError, match=message):
+        runs.train(given)
+
+
+@pytest.mark.parametrize(
+    "given, came",
+    [
+        ([{"depth": 2}], " an item: {'depth': 2}"),
+        ([Run(), "dense"], " an item: 'dense'"),
+        (Run(), f": {Run()!r}"),
+        ({"depth": 2}, " an item: 'depth'"),
+        ([], ": []"),
+        (None, ": None"),
+    ],
+    ids=str,
+)
+def test_a_sweep_of_what_are_no_runs_is_refused(given, came, tmp_path, capsys):
+    message = "`runs` must be a list of langevin.Run, one at least; langevin.grid makes them"
+    for train in (True, False):
+        with pytest.raises(ValueError, match=re.escape(message) + f".*{re.escape(came)}$"):
+            sweep(given, tmp_path, train=train)
+    assert not capsys.readouterr().out
+
+
 def without_times(frame):
     return frame.drop(columns=["seconds", "compile_seconds"])
 
