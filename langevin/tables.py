@@ -93,10 +93,12 @@ def _study(profile, notebook, by, claims):
         best = analysis.at_best_rate(finals, {run.learning_rate for run in planned})
         finals = best[(best.sigma == 0) | (best.sigma == PUBLISHED_SIGMA)]
         given = {"contrast": (*analysis.NOISE, "learning_rate")}
-    finals["network"] = finals.model.map(plots.MODELS) + ", " + finals.dataset_label
+    named = finals.dataset_label.str.partition(", ")[0]  # how many images stands under `data`
+    finals["network"] = finals.model.map(plots.MODELS) + ", " + named
     rows, data = report.by_setting(finals, by, claims, planned, **given), _data(finals)
     if by[0] != "network":
-        where = WHERE[notebook] if data == "MNIST" else f"{WHERE[notebook]}, {data}"
+        others = [name for name in named.unique() if name != "MNIST"]
+        where = ", ".join([WHERE[notebook], *others])
         rows["setting"] = f"{where}: " + rows.setting
     return pd.concat([rows.assign(figure=notebook, data=data), rest], ignore_index=True)
 
