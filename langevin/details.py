@@ -4,6 +4,7 @@ import itertools
 from types import SimpleNamespace
 
 from langevin import analysis, plots
+from langevin.report import effect
 
 CHANGED = (*analysis.NOISE, "update", "variant", "epsilon", "learning_rate")  # by a detail
 TABLE = """\
@@ -36,7 +37,8 @@ def told(finals, chain, larger=None):
             said.append(text + (parts or "no detail is taken out"))
             if larger in set(runs["update"]):
                 control = _made(runs, _arms(there[0])[1], _arms(larger)[0])
-                beside.append(f"{_does(control)} at depth {depth}, {_amount(control, True)}")
+                does = effect(control, "better", "worse") or "no difference that is shown"
+                beside.append(f"{does} at depth {depth}, {_amount(control, True)}")
         if beside:
             names = " ".join(larger.split()), next(iter(chain))
             said.append("*{}* without noise, against *{}* with it: ".format(*names) + beside.pop(0))
@@ -103,10 +105,3 @@ def _in_short(part, noisy, plain):
     sure = {arm: row for arm, row in arms.items() if row and any(analysis.directions(row))}
     said = ", ".join(f"{arm} {_amount(row)}" for arm, row in sure.items())
     return _amount(part) + (f" ({said})" if said else "")
-
-
-def _does(control):
-    """Whether a control does better than what it stands beside, in a word."""
-    found = analysis.directions(control)
-    words = {(True, False): "better", (False, True): "worse", (True, True): "better and worse"}
-    return words.get((1 in found, -1 in found), "no difference that is shown")

@@ -335,17 +335,18 @@ def against_plain(finals, by, arms, contrast=analysis.NOISE):
                 few.append(name)
                 continue
             counts = f"{row.started_0} → {row.started_1} of {row.n} end trained"
-            said.append(f"{name} {_effect(row)}: {counts}{_points(gains)}")
+            does = effect(row) or "makes no difference that is shown"
+            said.append(f"{name} {does}: {counts}{_points(gains)}")
         said += [f"of {', '.join(few)} fewer than {analysis.LEAST_PAIRS} pairs"] if few else []
         lines.append(f"- **{setting}**, over no noise: {'; '.join(said)}.")
     return "\n".join(lines)
 
 
-def _effect(row):
-    """The significant effect of a row of `analysis.compare`, in a word."""
+def effect(row, gains="gains", costs="costs"):
+    """The significant effect of a row of `analysis.compare`, in these words."""
     found = analysis.directions(row)
-    words = {(True, False): "gains", (False, True): "costs", (True, True): "gains and costs"}
-    return words.get((1 in found, -1 in found), "makes no difference that is shown")
+    words = [word for sign, word in ((1, gains), (-1, costs)) if sign in found]
+    return " and ".join(words)
 
 
 def best_text(best):
