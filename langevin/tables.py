@@ -107,9 +107,11 @@ def _not_run(notebook, finals, claims, planned):
     """A row a claim for the networks and optimizers of which no run is there; none if all are."""
     there = set() if finals.empty else report.networks_of(finals.itertuples())
     missing = [run for run in planned if report.networks_of([run]).isdisjoint(there)]
+    if not missing:
+        return pd.DataFrame()
     setting = WHERE[notebook] + (", the rest" if there else "")
-    why = f"no run is there of: {'; '.join(runs.which(missing, planned))}" if missing else ""
-    return _undecided(notebook, claims if missing else [], setting, why, "none yet")
+    why = f"no run is there of: {'; '.join(runs.which(missing, planned))}"
+    return _undecided(notebook, claims, setting, why, "none yet")
 
 
 def _undecided(notebook, claims, setting, why, data):
