@@ -127,6 +127,20 @@ def test_figure_and_table_have_a_row_a_remedy():
     np.testing.assert_allclose(drawn[plots.GREY], [3] * 6)
 
 
+def test_a_remedy_that_ran_at_one_depth_alone_is_drawn_there():
+    rows = [
+        outcome(remedy, seed, 0.0, 0.9 + 0.03 * bool(remedy), depth=depth, dataset="digits",
+                key=f"{remedy}{seed}{depth}")
+        for remedy, depth in ((None, 20), (None, 40), ("elu", 40)) for seed in range(2)
+    ]  # fmt: skip
+    one, other = study.figure(study.named(pd.DataFrame(rows)), "title").axes
+    grey = [
+        [line for line in axes.lines if line.get_color() == plots.GREY and len(line.get_xdata())]
+        for axes in (one, other)
+    ]
+    assert not grey[0] and len(grey[1]) == 1
+
+
 def test_answer_tells_remedies_that_train_alone_from_those_that_need_the_noise():
     started = {
         None: (0, 0), "elu": (3, 3), "selu": (3, 3), "tanh": (3, 2), "swish": (1, 3), "gelu": (2, 1)

@@ -120,7 +120,7 @@ def figure(finals, title):
     panels = list(finals.groupby(["depth", "initializer"]))
     names = _order(finals)
     drawn, grid = plt.subplots(
-        1, len(panels), figsize=(4.6 * len(panels) + 1.5, 1.8 + 0.42 * len(names)),
+        1, len(panels), figsize=(3.2 * len(panels) + 1.5, 1.6 + 0.34 * len(names)),
         squeeze=False, sharey=True,
     )  # fmt: skip
     for axes, ((depth, initializer), panel) in zip(grid[0], panels):
@@ -129,7 +129,7 @@ def figure(finals, title):
                 _gains(axes, panel, names, shift, arm, *look)
         plots.in_points(axes, "x")
         axes.set(
-            title=f"depth {depth}, {plots.INITIALIZERS[initializer]}",
+            title=f"depth {depth}, {_start(initializer)}",
             xlabel="gain in test accuracy, points\n(linear to 1, then log)",
             yticks=range(len(names)), yticklabels=names, ylim=(len(names) - 0.5, -1),
         )  # fmt: skip
@@ -151,11 +151,11 @@ def _order(finals):
 def _gains(axes, panel, names, shift, arm, label, color, marker):
     look = {"marker": marker, "color": color, "ms": 4, "ls": "", "alpha": 0.6}
     axes.plot([], [], label=label, **look)
-    for place, name in enumerate(names):
-        pairs = _pairs(panel, panel[panel.name == name], arm)
+    for name, remedy in panel.groupby("name"):
+        pairs = _pairs(panel, remedy, arm)
         if pairs is None or pairs.empty:
             continue
-        row, here = next(analysis.compare(pairs).itertuples()), place + shift
+        row, here = next(analysis.compare(pairs).itertuples()), names.index(name) + shift
         gains = 100 * pairs.gain.dropna()
         axes.plot(gains, np.full(len(gains), here), **look)
         if len(gains):
@@ -291,10 +291,14 @@ def _results(finals):
     for (optimizer, initializer), here in finals.groupby(["optimizer", "initializer"]):
         arms = {arm: here.query(query) for arm, query in ARMS.items()}
         text = "; ".join(f"{arm} {_outcome(runs)}" for arm, runs in arms.items() if len(runs))
-        start = plots.INITIALIZERS[initializer].split(" (")[0]
-        start = "its own start" if _has_own_start(here.remedy.iloc[0]) else start
+        own = _has_own_start(here.remedy.iloc[0])
+        start = "its own start" if own else _start(initializer)
         said.append(f"{plots.NAMES[optimizer]}, {start}: {text}; noise: {_verdict(here)}")
     return "<br>".join(said) or "not recorded"
+
+
+def _start(initializer):
+    return plots.INITIALIZERS[initializer].split(" (")[0]
 
 
 def _verdict(finals):
