@@ -6,6 +6,7 @@ import pandas as pd
 
 from langevin import limits, plots
 from langevin.store import root
+from langevin.style import BACKENDS
 from langevin.variants import ALL, COMPILATION, NONE, OURS, SOME, THEIRS
 
 NOISES = {"Layer Langevin, 30 %": (SOME, "s"), "Langevin, all layers": (ALL, "D")}
@@ -17,7 +18,6 @@ LAYERS = {
     "dense": limits.SMALL, "highway": limits.SMALL,
     "resnet": limits.CONVOLUTION, "vgg": limits.CONVOLUTION,
 }  # fmt: skip
-BACKENDS = {"tensorflow": "TensorFlow", "jax": "JAX"}
 
 
 def recorded():

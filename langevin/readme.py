@@ -8,7 +8,7 @@ import pandas as pd
 import yaml
 
 from langevin import costs, profiles, report, runs, sweeps, tables
-from langevin.remedies import learning, likelihood, study
+from langevin.remedies import landscape, learning, likelihood, study
 from langevin.store import root
 
 MARK = re.compile(r"(<!-- (\w+): made by `make \w+`[^>]*-->\n).*?(<!-- /\2 -->)", re.S)
@@ -48,11 +48,12 @@ def table():
         text = nbformat.read(profiles.notebook_path(notebook), 4).cells[0].source
         title = text.splitlines()[0].lstrip("# ")
         claims = ", ".join(sorted(set(judged.claim[judged.figure == notebook]))) or "–"
-        quick = profiles.planned("quick", notebook)
-        about = _about(quick, 2, 60, "minutes") if quick else "–"
+        planned, found = _planned_and_found(notebook)
+        quick, _ = _planned_and_found(notebook, "quick")
+        about = _about(quick, found, 2, 60, "minutes") if quick else "–"
         lines.append(
             f"| `{notebook}` | {title} | `make {notebook}` | {claims} | {about} "
-            f"| {_recorded(*_planned_and_found(notebook))} |"
+            f"| {_recorded(planned, found)} |"
         )
     return "\n".join(lines)
 
@@ -70,13 +71,13 @@ def partly():
 
 
 @functools.lru_cache
-def _planned_and_found(notebook):
-    """A notebook's runs at paper scale, and the records of those that are there."""
-    parameters, store = profiles.parameters("paper")[notebook], profiles.store("paper", notebook)
-    tried = profiles.planned("paper", notebook)
+def _planned_and_found(notebook, profile="paper"):
+    """A notebook's runs, and the records of those that are there."""
+    parameters, store = profiles.parameters(profile)[notebook], profiles.store(profile, notebook)
+    tried = profiles.planned(profile, notebook)
     # Which runs are reported follows from those that are tried first.
     planned = [*tried, *study.expected(parameters, tried, store)]
-    planned += profiles.planned("paper", notebook, "learnings")
+    planned += profiles.planned(profile, notebook, "learnings")
     return planned, runs.stored(planned, store)
 
 
@@ -88,29 +89,55 @@ def _recorded(planned, found):
     text = f"{len(found)} of {len(planned)} runs"
     text += f", {hours:.1f} hours" if found else ""
     if missing := [run for run in planned if run not in found]:
-        known = isinstance(missing[0], runs.Run)
-        text += f"; missing: {_about(missing, 1, 3600, 'hours') if known else 'time not known'}"
+        text += f"; missing: {_about(missing, found, 1, 3600, 'hours')}"
     return text
 
 
-def _about(planned, cores, unit, name):
-    return f"about {sweeps.estimate(planned, cores) / unit:.1f} {name}"
+def _about(planned, found, cores, unit, name):
+    """How long these runs and learnings take, of learnings by the records `found` of like ones."""
+    trained = [one for one in planned if isinstance(one, runs.Run)]
+    learned = [one for one in planned if one not in trained]
+    seconds = learning.estimate(learned, found, cores) if learned else 0.0
+    if seconds is None:
+        return "time not known"
+    return f"about {(sweeps.estimate(trained, cores) + seconds) / unit:.1f} {name}"
 
 
 def beside():
-    """What other remedies for depth do in dense networks, what noise adds to them, and what it does
-    in Helmholtz machines."""
-    planned, found = _planned_and_found("helmholtz")
-    if len(found) < len(planned):
-        return study.answer(_remedies()[0])
-    finals = likelihood.at_best(learning.frame(found.values()))
-    machines = f"- **Helmholtz machines** (`make helmholtz`). {likelihood.answer(finals)}"
-    return f"{study.answer(_remedies()[0])}\n{machines}"
+    """What other remedies for depth do in dense networks, what noise adds to them, what it changes
+    inside plain ones, and what it does in Helmholtz machines."""
+    lines = [study.answer(_remedies()[0])]
+    planned, found = _planned_and_found("landscape")
+    if len(found) == len(planned):
+        inside = landscape.answer(runs.frame(found.values()))
+        lines.append(f"- **Inside plain networks** (`make landscape`). {inside}")
+    if len(finals := _helmholtz()):
+        machines = likelihood.answer(finals)
+        lines.append(f"- **Helmholtz machines** (`make helmholtz`). {machines}")
+    return "\n".join(lines)
 
 
 def remedies():
     """Every remedy for depth: formula, source, how sure, and what the recorded runs say."""
-    return study.overview(*_remedies())
+    table, finals = study.overview(*_remedies()), _helmholtz()
+    if finals.empty:
+        return table
+    first = finals.iloc[0]
+    return (
+        f"{table}\n\nHelmholtz machines, on {first.dataset_label} binarized at {first.side}x"
+        f"{first.side} pixels, {first.train_size:,} images: the lower bound of a test image's "
+        "log-likelihood, the median over seeds, and the gain over reweighted wake-sleep by pairs "
+        f"of one seed with its 95 % interval.\n\n{likelihood.overview(finals)}"
+    )
+
+
+@functools.lru_cache
+def _helmholtz():
+    """The recorded learnings of Helmholtz machines at their best rates; nothing until all are."""
+    planned, found = _planned_and_found("helmholtz")
+    if len(found) < len(planned):
+        return pd.DataFrame()
+    return likelihood.at_best(learning.frame(found.values()))
 
 
 @functools.lru_cache

@@ -25,6 +25,7 @@ MODELS = {
     "dense": "dense", "conv-dense": "conv-dense", "highway": "highway", "resnet": "ResNet",
     "vgg": "VGG: no shortcuts", "densenet": "DenseNet", "densenet121": "DenseNet-121",
 }  # fmt: skip
+BACKENDS = {"tensorflow": "TensorFlow", "jax": "JAX"}
 # The words for a setting's values, in the order in which panels show them.
 WORDS = {"optimizer": NAMES, "initializer": INITIALIZERS, "model": MODELS}
 CLAIMS = {

@@ -50,8 +50,10 @@ def test_foofs_block_is_gauss_and_newtons():
 
 
 def test_kfacs_block_is_gauss_and_newtons_where_errors_have_unit_covariance():
-    """As those of the Gaussian model that squared loss stands for."""
-    errors = np.linalg.qr(GENERATOR.standard_normal((BATCH, OUTPUTS)))[0] * np.sqrt(BATCH)
+    """Those of squared loss for labels s - N(0, 1): the model that squared loss stands for.  From
+    labels that lie otherwise the empirical Fisher matrix is not Gauss and Newton's."""
+    normal = GENERATOR.standard_normal((BATCH, OUTPUTS))
+    errors = np.linalg.qr(normal)[0] * np.sqrt(BATCH)  # to the last digit, for a finite batch
     one = found(curvature.kfac, G, A, errors, damping=0.0)
     np.testing.assert_allclose(one, solved(gauss_newton(A, OUTPUTS), G), rtol=1e-5)
 
@@ -81,29 +83,31 @@ def test_mini_block_is_the_mean_of_all_units_fisher_blocks():
     "kind", [curvature.KFACDense, curvature.FOOFDense, curvature.MBFDense], ids=str
 )
 def test_layer_has_a_dense_layers_output_and_its_rules_gradient(kind):
-    x = A.astype("float32")
-    layers = [kind(OUTPUTS, activation="relu"), keras.layers.Dense(OUTPUTS, activation="relu")]
+    """Under squared loss, in double precision."""
+    layers = [
+        made(OUTPUTS, activation="relu", dtype="float64") for made in (kind, keras.layers.Dense)
+    ]
     for layer in layers:
-        layer.build(x.shape)
+        layer.build(A.shape)
         layer.kernel.assign(G)
         layer.bias.assign([0.1, 0.2, 0.3])
-    ours, plain = (np.asarray(layer(x)) for layer in layers)
-    np.testing.assert_allclose(ours, plain, rtol=1e-6)
+    ours, plain = (np.asarray(layer(A)) for layer in layers)
+    np.testing.assert_allclose(ours, plain, rtol=1e-12)
     # One step of sgd of length 1 takes the gradient off the weights.
     after = []
     for layer in layers:
-        model = keras.Sequential([keras.Input((INPUTS,)), layer])
+        model = keras.Sequential([keras.Input((INPUTS,), dtype="float64"), layer])
         model.compile(keras.optimizers.SGD(1.0), "mse")
-        model.train_on_batch(x, np.ones((BATCH, OUTPUTS), "float32"))
+        model.train_on_batch(A, np.ones((BATCH, OUTPUTS)))
         after.append(np.vstack([layer.kernel, np.asarray(layer.bias)[None]]))
     before = np.vstack([G, [[0.1, 0.2, 0.3]]])
     ours, plain = before - after[0], before - after[1]
     one = np.hstack([A, np.ones((BATCH, 1))])
     s = one @ before
     errors = 2 / OUTPUTS * (np.maximum(s, 0) - 1) * (s > 0)
-    np.testing.assert_allclose(plain, one.T @ errors / BATCH, rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(plain, one.T @ errors / BATCH, rtol=1e-5)
     expected = found(kind.rule, one.T @ errors / BATCH, one, errors, curvature.DAMPING)
-    np.testing.assert_allclose(ours, expected, rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(ours, expected, rtol=1e-5, atol=1e-5 * np.abs(expected).max())
 
 
 def test_a_layer_without_signal_stays_where_it_is():

@@ -64,19 +64,48 @@ def test_the_gradients_ratio_is_told_for_each_arm_and_epoch():
     assert "depth 3, Glorot" in text and "Langevin Adam" in text
 
 
-def test_what_is_left_in_the_end_has_a_row_a_setting_and_arm():
-    rows = [
+def probed(seeds, gain):
+    """Rows of probed runs; noise doubles the gradient, and adds 100 `gain` to the sharpness and
+    `gain` to the log volume, and to it a seed's own share that the pairs are free of."""
+    return pd.DataFrame([
         {"depth": depth, "initializer": "glorot_uniform", "optimizer": "adam", "sigma": sigma,
          "langevin_layers": "all", "noise_cap": None, "noise_start": 0.0, "noise_stop": 1.0,
-         "epoch": epoch, "sharpness": epoch * depth + 100 * (sigma > 0),
-         "log_weight_volume": [9.0, -1.0, -3.0, 9.0], "neuron_correlation": [9.0, 0.1, 0.3, 9.0]}
-        for depth in (3, 20) for sigma in (0.0, 1e-3) for epoch in (0, 1)
+         "epoch": epoch, "seed": seed, "sharpness": epoch * depth + 100 * gain * (sigma > 0),
+         "gradient_variance": [4.0 + 12.0 * (sigma > 0)] * 2 + [1e9],
+         "log_weight_volume": [9.0, -1.0 + seed, -3.0 + seed + 2 * gain * (sigma > 0), 9.0],
+         "neuron_correlation": [9.0, 0.1, 0.3, 9.0]}
+        for depth in (3, 20) for sigma in (0.0, 1e-3) for epoch in (0, 1) for seed in range(seeds)
+    ])  # fmt: skip
+
+
+def test_what_noise_changes_is_told_by_pairs_of_one_seed():
+    head, _, *lines = landscape.told_along(probed(7, gain=1.0)).splitlines()
+    assert head.startswith("| after epoch 1 | a hidden layer's gradient (sd) | sharpness | ")
+    shallow, deep = (line.strip("| ").split(" | ") for line in lines)
+    assert [line[0].split(",")[0] for line in (shallow, deep)] == ["depth 3", "depth 20"]
+    assert shallow[1:] == [
+        "2 → 4 (×2, ×2 to ×2)", "3 → 1e+02 (×34.3, ×34.3 to ×34.3)", "1 → 2 (+1, +1 to +1)",
+        "0.2 → 0.2 (+0, +0 to +0)",
     ]  # fmt: skip
-    head, _, *lines = landscape.told_along(pd.DataFrame(rows)).splitlines()
-    assert head == "| after epoch 1 | sharpness | log weight volume | correlation |"
-    assert [line.split(" | ")[1:] for line in lines] == [
-        [sharpness, "-2", "0.2 |"] for sharpness in ("3", "103", "20", "120")
-    ]
+    said = landscape.answer(probed(7, gain=1.0))
+    assert "After epoch 1 of 20 layers" in said and "Glorot initialization: " in said
+    assert "sharpness ×6, ×6 to ×6; log weight volume +1, +1 to +1;" in said
+
+
+def test_few_pairs_have_no_interval_and_a_number_that_is_none_no_pair():
+    rows = probed(5, gain=-1.0)
+    rows.loc[rows.seed == 0, "neuron_correlation"] = pd.Series(
+        [[np.nan] * 4] * len(rows), index=rows.index
+    )
+    found = landscape.changes(rows).set_index(["depth", "number"])
+    assert found.loc[(3, "correlation"), "pairs"] == 4
+    assert found.loc[(3, "sharpness"), "pairs"] == 0  # no ratio of what is negative
+    assert "log weight volume -1, 5 pairs" in landscape.answer(rows)
+
+
+def test_an_arm_alone_changes_nothing():
+    rows = probed(2, gain=1.0)
+    assert landscape.changes(rows[rows.sigma == 0]).empty
 
 
 @pytest.mark.parametrize("name", ["volume", "correlation"])

@@ -15,6 +15,13 @@ def mixed(mixin, base=LSGD, **coefficients):
     return type(f"{mixin.__name__}{base.__name__}", (mixin, base), coefficients)
 
 
+def test_registered_coefficients_are_the_papers():
+    assert (Lookahead.period, Lookahead.share) == (5, 0.5)
+    assert (EntropySGD.period, EntropySGD.share, EntropySGD.alpha) == (20, 1.0, 0.75)
+    assert (EntropySGD.gamma, EntropySGD.epsilon_noise) == (1e-2, 1e-4)
+    assert (GradientNoise.eta, GradientNoise.power) == (0.01, 0.55)
+
+
 def test_lookahead_follows_its_recurrence():
     gradients = gradients_of(N, 12)
     made = mixed(Lookahead, period=5, share=0.3)
@@ -58,10 +65,10 @@ def test_entropy_sgd_without_pull_noise_and_averaging_is_lookahead():
 def test_entropy_sgd_without_pull_and_averaging_is_langevin_within_a_period():
     """Its own noise has the law of Langevin noise of sigma = epsilon."""
     nothing = {"gamma": 0.0, "alpha": 0.0, "share": 1.0, "epsilon_noise": 0.3}
-    gradients = [np.zeros(20_000, "float32")] * 3
+    gradients = gradients_of(20_000, 3)
     path = path_of(mixed(EntropySGD, **nothing)(LR, sigma=0, seed=1), gradients)
-    for step in np.diff(path, axis=0):
-        assert_normal(step, variance=0.3**2 * LR)
+    for step, gradient in zip(np.diff(path, axis=0), gradients):
+        assert_normal(step + LR * gradient, variance=0.3**2 * LR)
 
 
 def test_entropy_sgd_follows_its_recurrence():

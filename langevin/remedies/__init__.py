@@ -21,7 +21,7 @@ from langevin.remedies import (
 from langevin.remedies.record import Remedy
 
 MODELS = ("dense", "conv-dense")  # whose builders read the slots
-PLAIN = Remedy("He et al., arXiv 1502.01852", "code", "f(W x + b), f = relu")
+PLAIN = Remedy("Nair and Hinton, ICML 2010", "code", "f(W x + b), f = relu")
 _CONCEPTS = (activations, shapes, transformed, diversity, joins, kernels, targets, updates,
              curvature, spectrum)  # fmt: skip
 BY_NAME = {name: one for concept in _CONCEPTS for name, one in concept.MEMBERS.items()}

@@ -1,6 +1,7 @@
 """Other activations of Keras, as the survey arXiv 2209.02681 compares them, in place of ReLU.
 
-All train on TensorFlow and on JAX.
+Sources: with each member.  Mark: code, Keras's own, with Keras's constants.  The images are pixels
+/ 255, where SELU's theory asks for mean 0 and variance 1.  All train on TensorFlow and on JAX.
 """
 
 from keras import layers
@@ -34,7 +35,7 @@ MEMBERS = {
         "; with probability .05 a unit takes SELU's least value, all scaled to mean 0, variance 1",
         join=_alpha_dropout,
     ),
-    "leaky-relu": _known("leaky_relu", "Maas et al., ICML 2013", "max(x, .2 x)"),
+    "leaky-relu": _known("leaky_relu", "Maas et al., ICML 2013", "max(x, .2 x), Keras's slope"),
     "swish": _known("swish", "Ramachandran et al., arXiv 1710.05941", "x sigmoid(x)"),
     "gelu": _known("gelu", "Hendrycks and Gimpel, arXiv 1606.08415", "x Phi(x)"),
     "mish": _known("mish", "Misra, arXiv 1908.08681", "x tanh(log(1 + e^x))"),

@@ -16,6 +16,8 @@ optimizer is the preconditioned one, so that any optimizer, its schedule and noi
 the papers' updates sgd.  So of noise on top the scale P follows from the preconditioned gradients,
 and not the rule's own inverse: where these are large, as kfac's and mbf's, it is small at the same
 sigma.  Convolutions keep their gradient.  All train on TensorFlow and on JAX.
+
+Mark: second, read in others' work; MBF's block, reconstructed.
 """
 
 import keras

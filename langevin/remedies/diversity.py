@@ -1,7 +1,7 @@
 """Neurons that differ from one another: at the start, or during training.
 
-Source: Kovalenko et al., arXiv 2109.09612, put together from its words; orthogonal kernels (Saxe
-et al., arXiv 1312.6120) are the control.  All train on TensorFlow and on JAX.
+Source: Kovalenko et al., arXiv 2109.09612, put together from its words: reconstructed.  Orthogonal
+kernels (Saxe et al., arXiv 1312.6120; code) are the control.  All train on TensorFlow and on JAX.
 """
 
 import math

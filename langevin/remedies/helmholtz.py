@@ -26,7 +26,21 @@ from keras import ops
 from langevin.remedies.systems import solve
 
 DAMPING = 0.05
-RULES = ("wake-sleep", "reweighted", "natural")
+# By name, its source and, in short, its formula; the formulas of all were read in public code.
+RULES = {
+    "wake-sleep": (
+        "Hinton et al., Science 1995",
+        "p by E_q dlog p(x, h), q by E_p dlog q(h | x)",
+    ),
+    "reweighted": (
+        "Bornschein and Bengio, arXiv 1406.2751",
+        "both under the w_k of 5 samples h_k ~ q, w_k proportional to p(x, h_k) / q(h_k | x)",
+    ),
+    "natural": (
+        "Varady et al., arXiv 2008.06687",
+        "reweighted, each unit's gradient times its inverse Fisher matrix, followed by Adam",
+    ),
+}
 
 
 class Helmholtz:

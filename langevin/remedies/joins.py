@@ -14,19 +14,27 @@ MOMENTUM = 0.9
 
 
 def dropout(x, linear, activation, share):
-    """Each unit's output is 0 with probability .05 and divided by .95 else."""
+    """Each unit's output is 0 with probability .05 and divided by .95 else.
+
+    Source: Srivastava et al., JMLR 2014.  Mark: code.
+    """
     return layers.Dropout(DROPOUT)(activation(linear(x)))
 
 
 def batch_normalization(x, linear, activation, share):
-    """f(gamma (W x - mean) / sd + beta), mean and sd of the batch, running ones at test time."""
+    """f(gamma (W x - mean) / sd + beta), mean and sd of the batch, running ones at test time.
+
+    Source: Ioffe and Szegedy, arXiv 1502.03167.  Mark: code.
+    """
     return activation(_normalized(x, linear))
 
 
 def residual(x, linear, activation, share):
     """f(x + BN(W x)); without x where it has another shape.
 
-    Not on the list of remedies: the twin that stochastic depth is to be held against.
+    The twin that stochastic depth is to be held against.
+
+    Source: He et al., arXiv 1512.03385.  Mark: code.
     """
     return _around(x, _normalized(x, linear), activation)
 
@@ -34,7 +42,10 @@ def residual(x, linear, activation, share):
 def stochastic_depth(x, linear, activation, share):
     """f(x + b BN(W x)), b = 1 with probability p else 0, for each image; f(x + p BN(W x)) after.
 
-    p falls in a straight line with depth, to .5 in the last layer.
+    p falls in a straight line with depth, to .5 in the last layer.  The paper draws one b for all
+    images of a batch; for each image is what public code does.
+
+    Source: Huang et al., arXiv 1603.09382.  Mark: code.
     """
     kept = 1 - share * (1 - LAST_KEPT)
     y = _normalized(x, linear)

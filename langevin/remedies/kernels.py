@@ -16,7 +16,10 @@ DROPPED = 0.05  # in every layer: at .3 a network of 20 layers stays at chance
 class WeightNormalized:
     """Mixin over a Keras layer's `kernel`: w = g v / |v| for each unit, length g, direction v.
 
-    v is the layer's own variable, g is `gain`.  `start` sets g and b from a batch.
+    v is the layer's own variable, g is `gain`; `standardize` sets g and b from a batch.  The output
+    layer stays as it is, where the paper normalizes it too.
+
+    Source: Salimans and Kingma, arXiv 1602.07868.  Mark: code.
     """
 
     def build(self, input_shape):
@@ -68,7 +71,10 @@ class DropConnect(layers.Dense):
     u of the same mean, p W x + b, and variance, p (1 - p) W^2 x^2.
 
     E relu(u) = mean Phi(mean / sd) + sd phi(mean / sd); the paper samples it.  One mask a batch,
-    where the paper draws one an image.
+    where the paper draws one an image, and none of the biases, which the paper masks too.
+    Convolutions stay as they are.
+
+    Source: Wan et al., ICML 2013.  Mark: code.
     """
 
     def __init__(self, units, rate=DROPPED, **kwargs):

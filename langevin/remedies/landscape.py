@@ -5,12 +5,19 @@ import numpy as np
 import pandas as pd
 from matplotlib.ticker import MaxNLocator
 
-from langevin import plots
+from langevin import analysis, plots
 from langevin.style import COLORS, INITIALIZERS, NAMES, finish
 
 BY_LAYER = {
     "output_variance": "variance of the layer's output",
     "gradient_variance": "variance of the gradient\nof the layer's kernel",
+}
+# What `changes` compares: its name in words, and whether by a ratio, not a difference.
+MEASURED = {
+    "gradient": ("a hidden layer's gradient (sd)", True),
+    "sharpness": ("sharpness", True),
+    "volume": ("log weight volume", False),
+    "correlation": ("correlation", False),
 }
 ALONG = {
     "sharpness": "sharpness: the greatest eigenvalue\nof the loss's Hessian",
@@ -20,23 +27,26 @@ ALONG = {
 
 
 def by_layer(frame, title, epochs):
-    """Variances by layer: a row a variance, a column an epoch; every seed a line.
+    """Variances by layer: rows a depth and variance, a column an epoch; every seed a line.
 
     Args:
-        frame: of probed runs of one depth, initializer and optimizer.
+        frame: of probed runs of one initializer and optimizer.
     """
+    depths = sorted(frame.depth.unique())
+    rows = [(depth, column) for depth in depths for column in BY_LAYER]
     figure, grid = plt.subplots(
-        len(BY_LAYER), len(epochs), figsize=(3.6 * len(epochs), 2.7 * len(BY_LAYER) + 0.9),
-        squeeze=False, sharex=True, sharey="row",
+        len(rows), len(epochs), figsize=(3.6 * len(epochs), 2.3 * len(rows) + 0.9),
+        squeeze=False, sharex="row", sharey="row",
     )  # fmt: skip
-    for line, (column, words) in zip(grid, BY_LAYER.items()):
-        line[0].set_ylabel(words)
+    for line, (depth, column) in zip(grid, rows):
+        line[0].set_ylabel(f"depth {depth}\n{BY_LAYER[column]}", fontsize=9)
         for axes, epoch in zip(line, epochs):
-            here = frame[frame.epoch == epoch]
+            here = frame[(frame.depth == depth) & (frame.epoch == epoch)]
             for runs, color, label in _arms(here):
                 lines = pd.DataFrame(runs[column].tolist()).T
                 plots.bundle(axes, lines, color, label)
             axes.set_yscale("log")
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     for axes, epoch in zip(grid[0], epochs):
         axes.set_title(_when(epoch))
     for axes in grid[-1]:
@@ -91,18 +101,62 @@ def told(frame, epochs):
     return "\n".join(lines)
 
 
-def told_along(frame):
-    """What `along` shows after the last epoch, as a Markdown table: a row a setting and arm."""
+def changes(frame):
+    """What noise changes of each number in `MEASURED` after the last epoch, by pairs of one seed: a
+    row a setting and number, medians with and without noise, the median ratio or difference, its
+    95 % interval."""
+    rows = []
     last = frame[frame.epoch == frame.epoch.max()]
-    names = {"sharpness": "sharpness", "volume": "log weight volume", "correlation": "correlation"}
-    lines = [f"| after epoch {last.epoch.max()} | {' | '.join(names.values())} |"]
-    lines.append("| --- |" + " --- |" * len(names))
     for (depth, initializer), group in last.groupby(["depth", "initializer"]):
-        for runs, _, label in _arms(group):
-            medians = (f"{_of_a_run(runs, name).median():.3g}" for name in names)
-            name = f"depth {depth}, {INITIALIZERS[initializer]}, {label}"
-            lines.append(f"| {name} | {' | '.join(medians)} |")
+        arms = [runs for runs, _, _ in _arms(group)]
+        for name, (_, by_ratio) in MEASURED.items() if len(arms) == 2 else ():
+            sides = [pd.Series(_of_a_run(runs, name).to_numpy(), runs.seed) for runs in arms]
+            pairs = pd.concat(sides, axis=1, keys=["plain", "noise"], join="inner")
+            scaled = np.log(pairs.where(pairs > 0)) if by_ratio else pairs
+            change = scaled.diff(axis=1).noise.dropna()
+            found = np.array([change.median(), *analysis.median_interval(change)])
+            found = np.exp(found) if by_ratio else found
+            rows.append([depth, initializer, name, *pairs.median(), *found, len(change)])
+    setting = ["depth", "initializer", "number", "plain", "noise"]
+    return pd.DataFrame(rows, columns=[*setting, "change", "low", "high", "pairs"])
+
+
+def _change(row):
+    """A change in words, with its interval from 6 pairs on."""
+    if not row.pairs:
+        return "no pairs"
+    form = "×{:.3g}" if MEASURED[row.number][1] else "{:+.2g}"
+    text = form.format(row.change)
+    if row.pairs < analysis.LEAST_PAIRS:
+        return f"{text}, {row.pairs} pairs"
+    return f"{text}, {form.format(row.low)} to {form.format(row.high)}"
+
+
+def told_along(frame):
+    """What is left after the last epoch as a Markdown table: a row a setting, in its cells what is
+    measured without noise, with noise, and the change by pairs of one seed."""
+    lines = [f"| after epoch {frame.epoch.max()} | {' | '.join(w for w, _ in MEASURED.values())} |"]
+    lines.append("| --- |" + " --- |" * len(MEASURED))
+    found = changes(frame)
+    for (depth, initializer), group in found.groupby(["depth", "initializer"]):
+        cells = [
+            f"{row.plain:.2g} → {row.noise:.2g} ({_change(row)})" for row in group.itertuples()
+        ]
+        lines.append(f"| depth {depth}, {INITIALIZERS[initializer]} | {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def answer(frame):
+    """What noise has changed in the deepest network after the last epoch: a sentence."""
+    found = changes(frame)
+    said = []
+    for initializer, group in found[found.depth == found.depth.max()].groupby("initializer"):
+        parts = [f"{MEASURED[row.number][0]} {_change(row)}" for row in group.itertuples()]
+        said.append(f"{INITIALIZERS[initializer].split(' (')[0]}: {'; '.join(parts)}")
+    return (
+        f"After epoch {frame.epoch.max()} of {found.depth.max()} layers, with noise over without, "
+        f"medians of pairs of one seed and their 95 % intervals, {'. '.join(said)}."
+    )
 
 
 def _when(epoch):
@@ -118,9 +172,12 @@ def _arms(frame):
 
 
 def _of_a_run(runs, name):
-    """A number an epoch: of what is measured of kernels, the mean of the hidden layers but the
-    first, which all have as many inputs as units."""
+    """A number an epoch: of the gradients' standard deviations the median of the hidden layers; of
+    what is measured of kernels, the mean of those but the first, which all have as many inputs as
+    units."""
     if name == "sharpness":
         return runs.sharpness
+    if name == "gradient":
+        return runs.gradient_variance.map(lambda values: np.sqrt(np.median(values[:-1])))
     column = {"volume": "log_weight_volume", "correlation": "neuron_correlation"}[name]
     return runs[column].map(lambda values: np.mean(values[1:-1]))

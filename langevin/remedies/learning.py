@@ -205,20 +205,28 @@ def learn(learnings, store, executor=None, train=True):
 
 def estimate(learnings, found, count):
     """Seconds that learnings take in so many processes, by the records `found` of like ones, which
-    differ in the seed, sigma and the learning rate alone; None where one has no like."""
+    differ in seed, sigma and learning rate, and in epochs and images, in proportion to which they
+    take; None where one has no like."""
     took = {}
     for one, record in found.items():
-        history = record["history"]
-        took.setdefault(_alike(one), []).append(
-            sum(history["seconds"]) + sum(history["compile_seconds"])
-        )
+        compiling, seconds = (sum(record["history"][n]) for n in ("compile_seconds", "seconds"))
+        took.setdefault(_alike(one), []).append((compiling, seconds / _steps(one)))
     if not all(_alike(one) in took for one in learnings):
         return None
-    return sum(float(np.median(took[_alike(one)])) for one in learnings) / count
+    medians = {alike: np.median(pairs, axis=0) for alike, pairs in took.items()}
+    return float(sum(medians[_alike(one)] @ (1, _steps(one)) for one in learnings)) / count
 
 
 def _alike(learning):
-    return dataclasses.replace(learning, seed=0, sigma=0.0, learning_rate=1.0)
+    size = None if learning.train_size is None else 1
+    return dataclasses.replace(
+        learning, seed=0, sigma=0.0, learning_rate=1.0, epochs=1, train_size=size
+    )
+
+
+def _steps(learning):
+    """Its steps; of all images, of which the number is not known here, its epochs."""
+    return learning.epochs * (learning.train_size or learning.batch_size) / learning.batch_size
 
 
 def _keep(learning, store):

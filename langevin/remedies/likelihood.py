@@ -4,6 +4,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from langevin import analysis
+from langevin.remedies import helmholtz
 from langevin.style import COLORS, GREY, seeds_of
 
 TRIED = 100  # the seeds from here on choose rates
@@ -104,20 +105,45 @@ def answer(finals):
     return f"Against reweighted wake-sleep, by hidden layers: {'; '.join(said)}."
 
 
+def _score(finals, pairs):
+    """An arm's median score at a depth, and its gain with the 95 % interval from 6 pairs on."""
+    text = f"{finals.log_likelihood.median():.1f} nats"
+    if len(gain := pairs.gain):
+        better = f"{(gain > 0).sum()} of {len(gain)} better"
+        text += f" ({gain.median():+.1f}{_interval(gain)}, {better})"
+    return text
+
+
+def _scores(finals):
+    """What is said of each arm and depth that there is."""
+    pairs, by = gains(finals), ["arm", "depth"]
+    return {
+        (arm, depth): _score(here, pairs[(pairs.arm == arm) & (pairs.depth == depth)])
+        for (arm, depth), here in finals.groupby(by)
+    }
+
+
 def told(finals):
-    """The answer, and each arm's median score and gain over reweighted wake-sleep at each depth,
-    the gain with its 95 % interval from 6 pairs on, as Markdown."""
-    lines, pairs = [], gains(finals)
-    for depth, here in finals.groupby("depth"):
-        said = []
-        for arm in ARMS:
-            if (mine := here[here.arm == arm]).empty:
-                continue
-            text = f"{arm} {mine.log_likelihood.median():.1f} nats"
-            found = pairs[(pairs.arm == arm) & (pairs.depth == depth)].gain
-            if len(found):
-                better = f"{(found > 0).sum()} of {len(found)} better"
-                text += f" ({found.median():+.1f}{_interval(found)}, {better})"
-            said.append(text)
+    """The answer, and each arm's median score and gain over reweighted wake-sleep at each depth, as
+    Markdown."""
+    lines, scores = [], _scores(finals)
+    for depth in sorted(finals.depth.unique().tolist()):
+        said = [f"{arm} {scores[arm, depth]}" for arm in ARMS if (arm, depth) in scores]
         lines.append(f"- **{depth} hidden layer{'s' * (depth > 1)}**: {'; '.join(said)}.")
     return "\n".join([answer(finals), "", *lines])
+
+
+def overview(finals):
+    """Every arm as a Markdown table: formula, source, where the formula was read, and its score."""
+    depths, scores = sorted(finals.depth.unique().tolist()), _scores(finals)
+    head = ["learning rule", "formula", "source", "read in"]
+    head += [f"{depth} hidden layer{'s' * (depth > 1)}" for depth in depths]
+    rows = [head, ["---"] * len(head)]
+    for arm, here in ((arm, finals[finals.arm == arm]) for arm in ARMS):
+        if here.empty:
+            continue
+        source, formula = helmholtz.RULES[here.rule.iloc[0]]
+        formula = formula.replace("|", "\\|") + (", by L-Adam" if here.sigma.any() else "")
+        found = [scores.get((arm, depth), "not recorded") for depth in depths]
+        rows.append([arm, f"`{formula}`", source, "code", *found])
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)

@@ -12,18 +12,21 @@ from langevin.remedies.record import Remedy
 
 
 def nish(x):
-    """x for x > 0, sin(x) sigmoid(x) for x < 0."""
+    """x for x > 0, sin(x) sigmoid(x) for x < 0.  Source: arXiv 2210.09083.  Mark: reconstructed."""
     return ops.where(x > 0, x, ops.sin(x) * ops.sigmoid(x))
 
 
 def ada(x, slope=0.0):
-    """slope min(0, x) + max(0, x) exp(1 - x): greatest, 1, at x = 1, and falling beyond."""
+    """slope min(0, x) + max(0, x) exp(1 - x): greatest, 1, at x = 1, and falling beyond.
+
+    Source: Georgescu et al., arXiv 2003.03229.  Mark: code.
+    """
     positive = ops.relu(x)
     return slope * ops.minimum(x, 0) + positive * ops.exp(1 - positive)
 
 
 def leaky_ada(x):
-    """`ada` with slope .01 below 0."""
+    """`ada` with slope .01 below 0.  Source and mark: its own."""
     return ada(x, slope=0.01)
 
 
@@ -31,7 +34,10 @@ def leaky_ada(x):
 class PyNADA(layers.Dense):
     """ADA(x U + c) + relu(x W + b), a pyramidal neuron: U, `apical_kernel`, beside Keras's W.
 
-    Twice the weights of a dense layer of its width; its `activation` is not used.
+    Twice the weights of a dense layer of its width; its `activation` is not used.  Of a
+    convolutional network the dense layers are such ones, the convolutions stay.
+
+    Source: Georgescu et al., arXiv 2003.03229.  Mark: code.
     """
 
     def build(self, input_shape):
@@ -56,6 +62,8 @@ class NormalizedActivation(layers.Layer):
     its way forward and of a gradient on its way back; mu = E f.  The three are running means over
     batches, `moments`, which start at their values for N(0, 1): there lambda = sqrt(2), as He's.
     alpha, `strength`, is learned from 0.
+
+    Source: ANAct, arXiv 2208.13315.  Mark: second, read in another's work.
     """
 
     def __init__(self, momentum=0.9, **kwargs):
@@ -93,7 +101,10 @@ def _gaussian_moments(shape, dtype=None):
 
 @keras.saving.register_keras_serializable("langevin")
 class AdaptiveSlope(layers.Layer):
-    """relu(n a x), a learned for each layer from 1 / n: n = 10 makes its steps n times longer."""
+    """relu(n a x), a learned for each layer from 1 / n: n = 10 makes its steps n times longer.
+
+    Source: Jagtap and Karniadakis, arXiv 2209.02681.  Mark: second, read in another's work.
+    """
 
     def __init__(self, scale=10.0, **kwargs):
         super().__init__(**kwargs)
@@ -115,6 +126,8 @@ class Rowdy(layers.Layer):
     """a_0 relu(w_0 x) + sum over k = 1 .. terms of a_k sin(k w_k x).
 
     a, `amplitudes`, learned from (1, 0, ..), w, `frequencies`, from 1: ReLU at the start.
+
+    Source: Jagtap and Karniadakis, arXiv 2209.02681.  Mark: second, read in another's work.
     """
 
     def __init__(self, terms=2, **kwargs):

@@ -1,7 +1,7 @@
 """The spectrum of a loss's Hessian matrix by Lanczos, and the steps that follow from it.
 
-Source: Granziol et al., arXiv 2006.09092, second hand.  Runs on TensorFlow and on JAX; the steps
-train on TensorFlow.
+Source: Granziol et al., arXiv 2006.09092.  Mark: second, read in another's work.  Runs on
+TensorFlow and on JAX; the steps train on TensorFlow.
 """
 
 import math

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from langevin import analysis, models, plots, remedies, runs
+from langevin.style import BACKENDS
 
 PLAIN, OWN = "ReLU alone", ", own start"
 NOISE = {
@@ -263,13 +264,15 @@ def overview(finals, tried, depths=(20, 40)):
         tried: the runs of which the learning rates are chosen.
     """
     depths = depths if len(finals) else ()
-    head = ["remedy", "formula", "source", "read in", *(f"depth {depth}" for depth in depths)]
+    head = ["remedy", "formula", "source", "read in", "trains on"]
+    head += [f"depth {depth}" for depth in depths]
     rows = [head, ["---"] * len(head)]
     for name, one in {PLAIN: remedies.PLAIN, **remedies.BY_NAME}.items():
         here = finals[finals.remedy.fillna(PLAIN) == name]
-        found = [_results(here[here.depth == depth]) for depth in depths]
+        found = [_results(finals, here[here.depth == depth]) for depth in depths]
         formula = one.formula.replace("|", "\\|")
-        rows.append([name, f"`{formula}`", one.source, one.mark, *found])
+        backends = ", ".join(BACKENDS[backend] for backend in one.backends)
+        rows.append([name, f"`{formula}`", one.source, one.mark, backends, *found])
     told = f"The learning rate of each is the best of {_grids(tried)} on validation images.\n\n"
     return told + "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
@@ -285,15 +288,23 @@ def _grids(tried):
     )
 
 
-def _results(finals):
-    """What came of a remedy at a depth, an optimizer and initializer a line."""
-    said, finals = [], finals.drop_duplicates("key")
-    for (optimizer, initializer), here in finals.groupby(["optimizer", "initializer"]):
-        arms = {arm: here.query(query) for arm, query in ARMS.items()}
-        text = "; ".join(f"{arm} {_outcome(runs)}" for arm, runs in arms.items() if len(runs))
-        own = _has_own_start(here.remedy.iloc[0])
+def _results(finals, remedy):
+    """What came of a remedy at a depth, an optimizer and initializer a line; a remedy with a start
+    of its own is told once, with its gains over plain ReLU from both."""
+    said = []
+    own = len(remedy) and _has_own_start(remedy.remedy.iloc[0])
+    by = ["optimizer"] if own else ["optimizer", "initializer"]
+    for (optimizer, *_), here in remedy.groupby(by):
+        gains = []
+        for initializer, panel in here.groupby("initializer"):
+            gain = _points(_compared(finals, panel, "alone"))
+            gains.append(f"{gain} over ReLU" + f" from {_start(initializer)}" * own)
+        once = here.drop_duplicates("key")
+        arms = {arm: _outcome(once.query(query)) for arm, query in ARMS.items()}
+        arms["alone"] += f" ({'; '.join(gains)})" * any(gain[0] != "–" for gain in gains)
+        text = "; ".join(f"{arm} {found}" for arm, found in arms.items() if found != "–")
         start = "its own start" if own else _start(initializer)
-        said.append(f"{plots.NAMES[optimizer]}, {start}: {text}; noise: {_verdict(here)}")
+        said.append(f"{plots.NAMES[optimizer]}, {start}: {text}; noise: {_verdict(panel)}")
     return "<br>".join(said) or "not recorded"
 
 

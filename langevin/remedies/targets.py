@@ -1,5 +1,7 @@
 """Training in target space: what is learned is where a fixed batch should go, not the weights.
 
+Source: Fairbank et al., arXiv 2006.01578.  Mark: code.  The output layer has weights, where the
+paper's has targets too.  Each of its gradients is one of a batch and the fixed images before it.
 Trains on TensorFlow and on JAX.
 """
 

@@ -1,8 +1,9 @@
 """Activations transformed for a network's depth: DKS and TAT.
 
-Source: Martens et al., arXiv 2110.01765 (DKS), and Zhang et al., ICLR 2022 (TAT); the constants
-come from their library `dks`, an extra.  Q is the map that a layer makes of an input's mean square,
-C of two inputs' correlation, C_f the composition of all layers'; all have Q(1) = 1, and
+Source: Martens et al., arXiv 2110.01765 (DKS), and Zhang et al., arXiv 2203.08120 (TAT); the
+constants come from their library `dks`, an extra.  Mark: code.  Q is the map that a layer makes of
+an input's mean square, C of two inputs' correlation, C_f the composition of all layers'; all have
+Q(1) = 1, and
 
     dks             Q'(1) = 1,   C(0) = 0,    C_f'(1) = 1.5     softplus
     tat             Q'(1) = 1,   C'(1) = 1,   C_f''(1) = .3     tanh
@@ -98,7 +99,7 @@ def _member(name, method, source, formula):
     )  # fmt: skip
 
 
-_TAT = "Zhang et al., ICLR 2022 (TAT)"
+_TAT = "Zhang et al., arXiv 2203.08120"
 MEMBERS = {
     "dks": _member(
         "softplus",

@@ -1,7 +1,8 @@
 """Mixins before an optimizer: what is done around its update.
 
 Every learning rate, window and noise of the optimizer stays; each of its steps takes one gradient.
-A network is measured where the optimizer stands, between two of these periods too.
+A network is measured where the optimizer stands, between two of these periods too.  All train on
+TensorFlow, `Lookahead` on JAX too.
 """
 
 import itertools
@@ -17,6 +18,8 @@ class Lookahead:
     """Every `period` steps slow <- slow + share (fast - slow), fast <- slow.
 
     fast are the weights, which the optimizer moves; slow starts where they do.
+
+    Source: Zhang et al., arXiv 1907.08610.  Mark: code.
     """
 
     period = 5
@@ -84,6 +87,10 @@ class EntropySGD(_Noise, Lookahead):
 
     To SGD this noise is Langevin noise of sigma = epsilon.  With gamma = epsilon = alpha = 0 this
     is Lookahead.  Each inner gradient counts.
+
+    Source: Chaudhari et al., arXiv 1611.01838.  Mark: code.  Left out: scoping, which lets gamma
+    grow along training, and an inner learning rate apart from the outer one; so at small rates the
+    pull is weak, and what is left is mostly the mean.
     """
 
     period = 20
@@ -123,6 +130,8 @@ class GradientNoise(_Noise):
     """g <- g + sqrt(eta / (1 + t)^.55) xi at step t = 0, 1, ..
 
     Before SGD this is Langevin noise of sigma_t = sqrt(lr eta / (1 + t)^.55).
+
+    Source: Neelakantan et al., arXiv 1511.06807.  Mark: second, read in another's work.
     """
 
     eta = 0.01
