@@ -295,6 +295,16 @@ def dataset_of(run):
     return data_of(run.dataset, run.train_size, run.validation, side)
 
 
+def shape_of(run):
+    """The shape of a run's images, and how many classes they have; of known data without it."""
+    if run.dataset not in datasets.SIZES:
+        data = dataset_of(run)
+        return data.x_train.shape[1:], data.classes
+    _, _, (*sides, channels), classes = datasets.SIZES[run.dataset]
+    least = models.LEAST_SIDE.get(run.model, 1)
+    return (*(max(side, least) for side in sides), channels), classes
+
+
 @functools.lru_cache
 def data_facts(name):
     """Hash and label of a whole data set; of a known one also where it cannot be had, so that

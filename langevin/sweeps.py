@@ -21,6 +21,7 @@ from langevin.runs import (
     key_of,
     older_keys,
     records,
+    shape_of,
     which,
 )
 from langevin.store import Store, digest, root, set_aside
@@ -176,15 +177,13 @@ def _seconds(unit):
 def _operations(run):
     """Multiplications and additions of an epoch, with its measuring."""
     if run.dataset in SIZES:  # known without the data
-        images, tested, (*sides, channels), classes = SIZES[run.dataset]
+        images, tested, _, _ = SIZES[run.dataset]
         part = min(images, run.train_size or images)
         images, tested = part, tested_of(images, tested, part)
-        shape = (*(max(side, models.LEAST_SIDE.get(run.model, 1)) for side in sides), channels)
     else:
         data = dataset_of(run)
-        images, tested, shape = len(data.x_train), len(data.x_test), data.x_train.shape[1:]
-        classes = data.classes
-    model = models.build(run, shape, classes)
+        images, tested = len(data.x_train), len(data.x_test)
+    model = models.build(run, *shape_of(run))
     passes = 3 * images + training.measured_images(images) + tested
     return passes * 2 * sum(models.multiplications(model))
 

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from langevin import Store, grid, plots, remedies, runs
+from langevin import Store, datasets, grid, plots, remedies, runs
 from langevin.remedies import study
 from langevin.store import root
 
@@ -139,6 +139,17 @@ def test_a_remedy_that_ran_at_one_depth_alone_is_drawn_there():
         for axes in (one, other)
     ]
     assert not grey[0] and len(grey[1]) == 1
+
+
+def test_the_table_of_known_data_is_made_without_it(monkeypatch):
+    def unavailable(name):
+        raise datasets.DataUnavailable(name)
+
+    monkeypatch.setattr(datasets, "load", unavailable)
+    runs.data_of.cache_clear()
+    finals = study.named(pd.DataFrame([outcome(None, seed, 0.0, 0.9) for seed in range(2)]))
+    table = study.table(pd.DataFrame({"key": finals.key, "seconds": 2.0}), finals)
+    assert table.weights.tolist() == [129_930]
 
 
 def test_answer_tells_remedies_that_train_alone_from_those_that_need_the_noise():

@@ -334,7 +334,7 @@ def _weights(row):
         model=row.model, depth=int(row.depth), dataset=row.dataset, initializer=row.initializer,
         remedy=row.remedy if isinstance(row.remedy, str) else None,
     )  # fmt: skip
-    model = models.build(run, runs.dataset_of(run).x_train.shape[1:], int(row.classes))
+    model = models.build(run, *runs.shape_of(run))
     return sum(math.prod(v.shape) for v in model.trainable_variables)
 
 
