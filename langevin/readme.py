@@ -96,7 +96,7 @@ def _recorded(planned, found):
 def _about(planned, found, cores, unit, name):
     """How long these runs and learnings take, of learnings by the records `found` of like ones."""
     trained = [one for one in planned if isinstance(one, runs.Run)]
-    learned = [one for one in planned if one not in trained]
+    learned = [one for one in planned if not isinstance(one, runs.Run)]
     seconds = learning.estimate(learned, found, cores) if learned else 0.0
     if seconds is None:
         return "time not known"

@@ -52,7 +52,7 @@ FORMULAS = {
 
 @pytest.mark.parametrize("name", FORMULAS)
 def test_activation_is_its_papers_formula(name):
-    np.testing.assert_allclose(apply(activation_of(name), X), FORMULAS[name](X), atol=2e-6)
+    np.testing.assert_allclose(apply(activation_of(name), X), FORMULAS[name](X), atol=1e-6)
 
 
 def test_selu_keeps_mean_0_and_variance_1_and_draws_others_there():
