@@ -11,7 +11,7 @@ import sys
 import pandas as pd
 
 from langevin import datasets, executors, profiles, runs, sweeps, training
-from langevin.remedies import learning
+from langevin.remedies import learning, tuning
 
 # For each kind of blocks: who trains what they plan, and who makes a frame of its records.
 KINDS = {"runs": (sweeps.sweep, runs.frame), "learnings": (learning.learn, learning.frame)}
@@ -103,10 +103,8 @@ def _studies(options):
             blocks = profiles.available(options.profile, parameters.get(kind, []))
             planned = runs.grid(blocks, settings)
             if "noise" in parameters and kind == "runs":
-                from langevin.remedies import study  # it draws too, and few commands need it
-
                 yield f"{notebook}, learning rates tried first", planned, kind, store
-                planned = study.reported(parameters, planned, store)
+                planned = tuning.reported(parameters, planned, store)
             yield notebook, planned, kind, store
 
 

@@ -4,7 +4,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from langevin import limits, plots
+from langevin import limits, markdown, plots
 from langevin.store import root
 from langevin.style import BACKENDS
 from langevin.variants import ALL, COMPILATION, NONE, OURS, SOME, THEIRS
@@ -111,36 +111,27 @@ def goals(table):
     undecided where other work kept the machine busy."""
     if table.goal.isna().all():
         return "No goal is set for what was measured here: `make bench` holds dense-20 to them."
-    lines = ["| measured | against | ratio | at most | |", "| --- | --- | --- | --- | --- |"]
+    rows = []
     for row in table[table.goal.notna()].itertuples():
         missed = f"**missed**: {row.where_the_time_goes}".rstrip(": ")
         verdict = "not decided" if caution(table) else "met" if row.met == "yes" else missed
-        lines.append(
-            f"| {row.group.rpartition(', ')[2]}, {row.what}: {row.variant} | {row.baseline} "
-            f"| {row.ratio:.3f} ({row.ratio_low:.2f} to {row.ratio_high:.2f}) | {row.goal:g} "
-            f"| {verdict} |"
-        )
-    return "\n".join(lines)
+        rows.append([
+            f"{row.group.rpartition(', ')[2]}, {row.what}: {row.variant}", row.baseline,
+            f"{row.ratio:.3f} ({row.ratio_low:.2f} to {row.ratio_high:.2f})", f"{row.goal:g}",
+            verdict,
+        ])  # fmt: skip
+    return markdown.table(["measured", "against", "ratio", "at most", ""], rows)
 
 
 def everything(table):
     """Every row of the table, as Markdown."""
-    lines = ["| group | measured | ms | ratio | against |", "| --- | --- | --- | --- | --- |"]
+    rows = []
     for row in table.itertuples():
         measured = not np.isnan(row.seconds_median)
         text = f"{1e3 * row.seconds_median:.4g}" if measured else row.where_the_time_goes
         ratio = f"{row.ratio:.2f}" if measured and row.baseline else ""
-        lines.append(f"| {row.group} | {row.variant} | {text} | {ratio} | {row.baseline} |")
-    return "\n".join(lines)
-
-
-def as_markdown(table, decimals=2):
-    """A small frame as Markdown."""
-    lines = [f"| {' | '.join(table)} |", f"|{' --- |' * len(table.columns)}"]
-    for row in table.itertuples(index=False):
-        cells = (v if isinstance(v, str) else f"{v:.{decimals}f}" for v in row)
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
+        rows.append([row.group, row.variant, text, ratio, row.baseline])
+    return markdown.table(["group", "measured", "ms", "ratio", "against"], rows)
 
 
 def readme():
@@ -153,7 +144,7 @@ def readme():
         + saved_text(table) + devices_text(table),
         f"{epoch_text(table)} {met_text(table)} {marks_text(table)}",
         "<details><summary>Goals, where the time goes, and all that was measured</summary>",
-        goals(table), as_markdown(steps_of_models(table)), bounds_text(table),
+        goals(table), markdown.of_frame(steps_of_models(table), ".2f"), bounds_text(table),
         generators_text(table), compilation_text(table), everything(table),
         "</details>",
     ]))  # fmt: skip

@@ -3,13 +3,11 @@
 import itertools
 from types import SimpleNamespace
 
-from langevin import analysis, plots
+from langevin import analysis, markdown, plots
 from langevin.report import effect
 
 CHANGED = (*analysis.NOISE, "update", "variant", "epsilon", "learning_rate")  # by a detail
-TABLE = """\
-| | of the gain by noise | of the runs with noise | of those without |
-| --- | --- | --- | --- |"""
+HEAD = ("", "of the gain by noise", "of the runs with noise", "of those without")
 
 
 def told(finals, chain, larger=None):
@@ -23,15 +21,15 @@ def told(finals, chain, larger=None):
         larger: the name of a control, whose runs without noise are told beside the published
             update's with noise.
     """
-    rows, sentences = [TABLE], []
+    rows, sentences = [], []
     for optimizer in plots.values(finals, "optimizer"):
         name, said, beside = plots.NAMES[optimizer], [], []
         for depth, runs in finals[finals.optimizer == optimizer].groupby("depth"):
             there = [update for update in chain if update in set(runs["update"])]
             gain, made = _made(runs, *_arms(there[0])), _details(runs, there, chain)
-            rows.append(f"| **{name}, depth {depth}** | {_amount(gain, True)} | | |")
+            rows.append([f"**{name}, depth {depth}**", _amount(gain, True), "", ""])
             for detail, changes in made.items():
-                rows.append(f"| {detail} | {' | '.join(_amount(row, True) for row in changes)} |")
+                rows.append([detail, *(_amount(row, True) for row in changes)])
             parts = ", ".join(f"{detail} {_in_short(*changes)}" for detail, changes in made.items())
             text = f"at depth {depth} noise makes {_amount(gain)}, of which make: "
             said.append(text + (parts or "no detail is taken out"))
@@ -43,7 +41,7 @@ def told(finals, chain, larger=None):
             names = " ".join(larger.split()), next(iter(chain))
             said.append("*{}* without noise, against *{}* with it: ".format(*names) + beside.pop(0))
         sentences.append(f"- **{name}**: {'; '.join(said + beside)}.")
-    return "\n".join([*rows, "", *sentences])
+    return "\n".join([markdown.table(HEAD, rows), "", *sentences])
 
 
 def _arms(update):

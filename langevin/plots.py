@@ -13,7 +13,18 @@ import seaborn as sns
 from matplotlib.ticker import MaxNLocator
 
 from langevin import analysis
-from langevin.style import CLAIMS, COLORS, GREY, INITIALIZERS, NAMES, finish, panels, values, word
+from langevin.style import (
+    CLAIMS,
+    COLORS,
+    GREY,
+    INITIALIZERS,
+    NAMES,
+    brief,
+    finish,
+    panels,
+    values,
+    word,
+)
 from langevin.style import MODELS as MODELS  # notebooks have them from here
 from langevin.style import save as save
 
@@ -185,7 +196,7 @@ def gain_by_depth(finals, title):
         in_points(axes, "y")
         axes.axhspan(STRIP[0], STRIP[2], color="0.94", zorder=0)
         axes.text(-0.45, 1.2 * STRIP[2], "end trained:", color=GREY, fontsize=8, va="top")
-        axes.set_title(axes.get_title("left").split(" (")[0])
+        axes.set_title(brief(axes.get_title("left")))
         _category_axis(axes, depths, "depth (hidden layers)" if lowest else None)
     for axes in grid[:, 0]:
         axes.set_ylabel("Langevin - plain, points\n(linear to 1, then log)")
@@ -233,7 +244,7 @@ def curves(frame, title, arms=PLAIN_AND_LANGEVIN, row="initializer", column="dep
     )  # fmt: skip
     for (value, optimizer, here), line in zip(kinds, grid):
         name = word(row, value).replace(", ", "\n")
-        name = name.split(" (")[0] if row == "initializer" else name
+        name = brief(name) if row == "initializer" else name
         line[0].set_ylabel(f"{NAMES[optimizer]}\n{name}\ntest accuracy (%)", fontsize=9)
         for place, axes in zip(columns, line):
             panel = here[here[column] == place]
@@ -325,7 +336,7 @@ def heat(finals, title):
             axes.text(x + 0.5, y + 0.5, **{"fontsize": 8, **text}, ha="center", va="center")
         axes.set(xlabel="sigma", ylabel="")
         axes.tick_params(labelbottom=True)
-        axes.set_title(axes.get_title("left").split(" (")[0].replace(", ", "\n"))
+        axes.set_title(brief(axes.get_title("left")).replace(", ", "\n"))
         axes.grid(False)
         axes.set_xticklabels([f"{value:g}" for value in cells.accuracy.columns], rotation=0)
         axes.set_yticklabels([f"{value:g}" for value in cells.index], rotation=0)

@@ -7,8 +7,8 @@ import nbformat
 import pandas as pd
 import yaml
 
-from langevin import costs, profiles, report, runs, sweeps, tables
-from langevin.remedies import landscape, learning, likelihood, study
+from langevin import costs, markdown, profiles, report, runs, sweeps, tables
+from langevin.remedies import landscape, learning, likelihood, study, tuning
 from langevin.store import root
 
 MARK = re.compile(r"(<!-- (\w+): made by `make \w+`[^>]*-->\n).*?(<!-- /\2 -->)", re.S)
@@ -32,7 +32,7 @@ def findings():
     """Every verdict with its numbers, the deepest networks, and which noise starts them."""
     deepest = report.headline(tables.finals_of("paper", "depth-mnist"))
     _, arms = report.why(tables.finals_of("paper", "mechanism"))
-    return "\n\n".join([tables.markdown(tables.verdicts(_claims())), deepest, arms])
+    return "\n\n".join([markdown.of_frame(tables.verdicts(_claims())), deepest, arms])
 
 
 @functools.lru_cache
@@ -42,8 +42,8 @@ def _claims():
 
 def table():
     """The table from notebook to command, time and claim."""
-    head = "figure | question | command | claims | quick, 2 cores | recorded paper runs, 1 core"
-    lines, judged = [f"| {head} |", "| --- | --- | --- | --- | --- | --- |"], _claims()
+    head = ["figure", "question", "command", "claims", "quick, 2 cores"]
+    rows, judged = [], _claims()
     for notebook in profiles.notebooks("paper"):
         text = nbformat.read(profiles.notebook_path(notebook), 4).cells[0].source
         title = text.splitlines()[0].lstrip("# ")
@@ -51,11 +51,9 @@ def table():
         planned, found = _planned_and_found(notebook)
         quick, _ = _planned_and_found(notebook, "quick")
         about = _about(quick, found, 2, 60, "minutes") if quick else "–"
-        lines.append(
-            f"| `{notebook}` | {title} | `make {notebook}` | {claims} | {about} "
-            f"| {_recorded(planned, found)} |"
-        )
-    return "\n".join(lines)
+        recorded = _recorded(planned, found)
+        rows.append([f"`{notebook}`", title, f"`make {notebook}`", claims, about, recorded])
+    return markdown.table([*head, "recorded paper runs, 1 core"], rows)
 
 
 def partly():
@@ -73,12 +71,8 @@ def partly():
 @functools.lru_cache
 def _planned_and_found(notebook, profile="paper"):
     """A notebook's runs, and the records of those that are there."""
-    parameters, store = profiles.parameters(profile)[notebook], profiles.store(profile, notebook)
-    tried = profiles.planned(profile, notebook)
-    # Which runs are reported follows from those that are tried first.
-    planned = [*tried, *study.expected(parameters, tried, store)]
-    planned += profiles.planned(profile, notebook, "learnings")
-    return planned, runs.stored(planned, store)
+    planned = tuning.all_planned(profile, notebook)
+    return planned, runs.stored(planned, profiles.store(profile, notebook))
 
 
 def _recorded(planned, found):
@@ -154,8 +148,8 @@ def soak():
     if not path.exists():
         return "Nothing was counted yet: `make soak`."
     counts = pd.read_csv(path)
-    rows = [f"| {what} | {count:,} |" for what, count in counts.itertuples(index=False)]
-    return "\n".join(["| what | count |", "| --- | ---: |", *rows])
+    rows = ([what, f"{count:,}"] for what, count in counts.itertuples(index=False))
+    return markdown.table(["what", "count"], rows)
 
 
 def citation():

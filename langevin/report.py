@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from langevin import analysis, plots, style, training
+from langevin import analysis, markdown, plots, style, training
 
 
 def settings_of(finals, by):
@@ -60,8 +60,7 @@ def columns(frame):
 def headline(finals):
     """The deepest networks, and those others of which not all runs end trained, as a Markdown
     table: a row an initializer, optimizer and depth."""
-    head = f"| {_data(finals)}: runs that end trained | without noise | with noise |"
-    rows = [head, "| --- | --- | --- |"]
+    head, rows = [f"{_data(finals)}: runs that end trained", "without noise", "with noise"], []
     for initializer in plots.values(finals, "initializer"):
         for optimizer in plots.values(finals, "optimizer"):
             runs = finals[(finals.initializer == initializer) & (finals.optimizer == optimizer)]
@@ -70,8 +69,8 @@ def headline(finals):
                     continue
                 arms = [here.query(query) for query in (analysis.PLAIN, analysis.LANGEVIN)]
                 name = f"{plots.INITIALIZERS[initializer]}, {plots.NAMES[optimizer]}, depth {depth}"
-                rows.append(f"| {name} | {' | '.join(map(_outcome, arms))} |")
-    return "\n".join(rows)
+                rows.append([name, *map(_outcome, arms)])
+    return markdown.table(head, rows)
 
 
 PUBLISHED = ("adam", "rmsprop")  # the paper gives their learning rates
@@ -234,10 +233,10 @@ def why(finals):
         sure = "yes" if p.get(words, 1) < analysis.ALPHA else "not shown"
         more = f"{sure}, p = {p[words]:.2g}" if words in p else ""
         if len(here):
-            rows.append(f"| {words} | {_outcome(here)} | {more} |")
+            rows.append([words, _outcome(here), more])
     head = f"Adam at depth {depth}, Glorot's start unless said, {len(seeds)} seeds: noise"
-    head = f"| {head} | runs that end trained | more than with none? |"
-    return _because(told, p), "\n".join([head, "| --- | --- | --- |", *rows])
+    head = [head, "runs that end trained", "more than with none?"]
+    return _because(told, p), markdown.table(head, rows)
 
 
 def _p_more(none, arm):
@@ -405,12 +404,12 @@ def in_short(rows):
     told = rows[rows.verdict != ""]
     ran = told[told.pairs > 0]
     claims = sorted(set(ran.claim))
-    lines = [" | ".join(["setting", *(style.CLAIMS[claim] for claim in claims)])]
-    lines.append(" | ".join(["---"] * (1 + len(claims))))
+    rows = []
     for setting, here in ran.groupby("setting", sort=False):
         verdicts = dict(zip(here.claim, map(_verdict, here.itertuples())))
-        lines.append(" | ".join([setting, *(verdicts.get(claim, "") for claim in claims)]))
-    table = "\n".join(f"| {line} |".replace(" initialization", "") for line in lines)
+        setting = setting.replace(" initialization", "")
+        rows.append([setting, *(verdicts.get(claim, "") for claim in claims)])
+    table = markdown.table(["setting", *(style.CLAIMS[claim] for claim in claims)], rows)
     few = told[told.pairs == 0]
     return "\n\n".join(filter(None, [table, *_named(few)]))
 

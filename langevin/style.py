@@ -10,6 +10,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 
 from langevin import analysis, profiles, runs
+from langevin.remedies import tuning
 from langevin.store import root, whole
 
 plt.style.use(Path(__file__).with_name("style.mplstyle"))
@@ -66,7 +67,7 @@ def _so_far(name):
     """How many of the runs that a figure's notebook plans are recorded, while some are missing."""
     of = [n for n in profiles.notebooks("paper") if name == n or name.startswith(f"{n}-")]
     notebook = max(of, key=len)
-    planned = [run for kind in profiles.BLOCKS for run in profiles.planned("paper", notebook, kind)]
+    planned = tuning.all_planned("paper", notebook)
     there = runs.count_stored(planned, profiles.store("paper", notebook))
     return f"{SO_FAR}{there} of {len(planned)} runs" if there < len(planned) else ""
 
@@ -105,6 +106,11 @@ def values(frame, setting):
     """The values of a setting that a frame has, in the order in which they are shown."""
     there = set(frame[setting])
     return [value for value in WORDS.get(setting, sorted(there)) if value in there]
+
+
+def brief(words):
+    """Words without what stands in brackets behind them."""
+    return words.partition(" (")[0]
 
 
 def word(setting, value):

@@ -6,10 +6,9 @@ the claims stand in Table 2 as not decided.
 
 from functools import partial
 
-import numpy as np
 import pandas as pd
 
-from langevin import analysis, plots, profiles, report, runs
+from langevin import analysis, markdown, plots, profiles, report, runs
 from langevin.store import root, whole
 
 WHERE = {
@@ -134,16 +133,6 @@ def verdicts(rows):
     return told[columns].rename(columns={"reason": "measured"}).astype({"pairs": int})
 
 
-def markdown(table):
-    """A frame as a Markdown table."""
-    lines = [list(table), ["---"] * len(table.columns), *table.itertuples(index=False)]
-    return "\n".join("| " + " | ".join(map(_text, line)) + " |" for line in lines)
-
-
-def _text(value):
-    return ("–" if np.isnan(value) else f"{value:.4g}") if isinstance(value, float) else str(value)
-
-
 def save(table, profile, name):
     """Write figures/<profile>/<name>.csv, .md and .tex.
 
@@ -151,8 +140,8 @@ def save(table, profile, name):
     """
     texts = {
         "csv": table.to_csv(index=False, float_format="%.9g"),
-        "md": markdown(table) + "\n",
-        "tex": table.map(_text).to_latex(index=False, escape=True, longtable=True),
+        "md": markdown.of_frame(table) + "\n",
+        "tex": table.map(markdown.text).to_latex(index=False, escape=True, longtable=True),
     }
     for ending, text in texts.items():
         with whole(root() / "figures" / profile / f"{name}.{ending}") as part:

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from langevin import Store, datasets, grid, plots, remedies, runs
-from langevin.remedies import study
+from langevin.remedies import study, tuning
 from langevin.store import root
 
 NOISE = [{"sigma": 0.0}, {"sigma": 1e-3, "langevin_layers": 0.3}]
@@ -43,23 +43,23 @@ def test_each_remedy_gets_the_rate_of_its_best_mean_accuracy(tried):
         right = run.learning_rate == best[run.remedy]
         return {100: 0.9 if right else 0.5, 101: 0.6 if right else 0.7}[run.seed]
 
-    reported = study.confirmed(tried, finals_of(tried, accuracy), NOISE, 2)
+    reported = tuning.confirmed(tried, finals_of(tried, accuracy), NOISE, 2)
     assert rates(reported, None) == {1e-3} and rates(reported, "elu") == {3e-3}
     assert len(reported) == 2 * 2 * 2
 
 
 def test_equals_are_told_apart_by_the_loss_and_a_diverged_rate_is_out(tried):
-    equal = study.confirmed(tried, finals_of(tried, lambda run: 0.5), NOISE, 1)
+    equal = tuning.confirmed(tried, finals_of(tried, lambda run: 0.5), NOISE, 1)
     assert rates(equal, "elu") == {1e-3}  # the loss there is the rate
 
     def one_diverges(run):
         return float("nan") if (run.learning_rate, run.seed) == (1e-3, 101) else 0.5
 
-    assert rates(study.confirmed(tried, finals_of(tried, one_diverges), NOISE, 1), None) == {3e-3}
+    assert rates(tuning.confirmed(tried, finals_of(tried, one_diverges), NOISE, 1), None) == {3e-3}
 
 
 def test_reported_runs_see_the_test_set_with_seeds_and_noise_of_their_own(tried):
-    reported = study.confirmed(tried, finals_of(tried, lambda run: 0.5), NOISE, 3)
+    reported = tuning.confirmed(tried, finals_of(tried, lambda run: 0.5), NOISE, 3)
     assert {run.seed for run in reported} == {0, 1, 2}
     assert not any(run.validation for run in reported)
     assert {(run.sigma, run.langevin_layers) for run in reported} == {(0.0, None), (1e-3, 0.3)}
@@ -69,7 +69,7 @@ def test_a_noise_that_names_an_optimizer_is_for_that_one_alone(tried):
     by_sgd = [dataclasses.replace(run, optimizer="sgd") for run in tried]
     noise = [{"sigma": 0.0}, {"optimizer": "adam", "sigma": 1e-3}, {"optimizer": "sgd", "sigma": 1}]
     both = [*tried, *by_sgd]
-    reported = study.confirmed(both, finals_of(both, lambda run: 0.5), noise, 1)
+    reported = tuning.confirmed(both, finals_of(both, lambda run: 0.5), noise, 1)
     found = {(run.optimizer, run.sigma) for run in reported}
     assert found == {("adam", 0.0), ("adam", 1e-3), ("sgd", 0.0), ("sgd", 1.0)}
 
@@ -77,7 +77,7 @@ def test_a_noise_that_names_an_optimizer_is_for_that_one_alone(tried):
 def test_what_is_not_recorded_chooses_nothing(tried):
     finals = finals_of([run for run in tried if run.remedy], lambda run: 0.5)
     finals.loc[len(finals)] = finals_of(tried[:1], lambda run: 0.9).iloc[0]  # one of its four
-    assert {run.remedy for run in study.confirmed(tried, finals, NOISE, 1)} == {"elu"}
+    assert {run.remedy for run in tuning.confirmed(tried, finals, NOISE, 1)} == {"elu"}
 
 
 def test_the_paper_profile_tries_every_remedy_and_none():

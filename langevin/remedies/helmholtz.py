@@ -26,6 +26,7 @@ from keras import ops
 from langevin.remedies.systems import solve
 
 DAMPING = 0.05
+SAMPLES = 5  # of the hidden states, in all rules but wake-sleep
 # By name, its source and, in short, its formula; the formulas of all were read in public code.
 RULES = {
     "wake-sleep": (
@@ -34,7 +35,8 @@ RULES = {
     ),
     "reweighted": (
         "Bornschein and Bengio, arXiv 1406.2751",
-        "both under the w_k of 5 samples h_k ~ q, w_k proportional to p(x, h_k) / q(h_k | x)",
+        f"both under the w_k of {SAMPLES} samples h_k ~ q, "
+        "w_k proportional to p(x, h_k) / q(h_k | x)",
     ),
     "natural": (
         "Varady et al., arXiv 2008.06687",
@@ -159,7 +161,7 @@ def ascent(weights, inputs, outputs, shares, natural=False):
     return ops.transpose(solve(fisher, ops.transpose(gradient)[:, :, None])[:, :, 0])
 
 
-def gradients(machine, x, rule, samples=5):
+def gradients(machine, x, rule, samples=SAMPLES):
     """Descent directions for `machine.variables` from a batch of binary images."""
     if rule not in RULES:
         raise ValueError(f"`rule` must be one of {', '.join(RULES)}. Received: {rule!r}")

@@ -5,8 +5,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.ticker import MaxNLocator
 
-from langevin import analysis, plots
-from langevin.style import COLORS, INITIALIZERS, NAMES, finish
+from langevin import analysis, markdown, plots
+from langevin.style import COLORS, INITIALIZERS, NAMES, brief, finish
 
 BY_LAYER = {
     "output_variance": "variance of the layer's output",
@@ -135,15 +135,15 @@ def _change(row):
 def told_along(frame):
     """What is left after the last epoch as a Markdown table: a row a setting, in its cells what is
     measured without noise, with noise, and the change by pairs of one seed."""
-    lines = [f"| after epoch {frame.epoch.max()} | {' | '.join(w for w, _ in MEASURED.values())} |"]
-    lines.append("| --- |" + " --- |" * len(MEASURED))
+    rows = []
     found = changes(frame)
     for (depth, initializer), group in found.groupby(["depth", "initializer"]):
         cells = [
             f"{row.plain:.2g} → {row.noise:.2g} ({_change(row)})" for row in group.itertuples()
         ]
-        lines.append(f"| depth {depth}, {INITIALIZERS[initializer]} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+        rows.append([f"depth {depth}, {INITIALIZERS[initializer]}", *cells])
+    head = [f"after epoch {frame.epoch.max()}", *(words for words, _ in MEASURED.values())]
+    return markdown.table(head, rows)
 
 
 def answer(frame):
@@ -152,7 +152,7 @@ def answer(frame):
     said = []
     for initializer, group in found[found.depth == found.depth.max()].groupby("initializer"):
         parts = [f"{MEASURED[row.number][0]} {_change(row)}" for row in group.itertuples()]
-        said.append(f"{INITIALIZERS[initializer].split(' (')[0]}: {'; '.join(parts)}")
+        said.append(f"{brief(INITIALIZERS[initializer])}: {'; '.join(parts)}")
     return (
         f"After epoch {frame.epoch.max()} of {found.depth.max()} layers, with noise over without, "
         f"medians of pairs of one seed and their 95 % intervals, {'. '.join(said)}."

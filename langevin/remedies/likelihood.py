@@ -3,7 +3,7 @@
 import matplotlib.pyplot as plt
 import numpy as np
 
-from langevin import analysis
+from langevin import analysis, markdown
 from langevin.remedies import helmholtz
 from langevin.style import COLORS, GREY, seeds_of
 
@@ -138,7 +138,7 @@ def overview(finals):
     depths, scores = sorted(finals.depth.unique().tolist()), _scores(finals)
     head = ["learning rule", "formula", "source", "read in"]
     head += [f"{depth} hidden layer{'s' * (depth > 1)}" for depth in depths]
-    rows = [head, ["---"] * len(head)]
+    rows = []
     for arm, here in ((arm, finals[finals.arm == arm]) for arm in ARMS):
         if here.empty:
             continue
@@ -146,4 +146,4 @@ def overview(finals):
         formula = formula.replace("|", "\\|") + (", by L-Adam" if here.sigma.any() else "")
         found = [scores.get((arm, depth), "not recorded") for depth in depths]
         rows.append([arm, f"`{formula}`", source, "code", *found])
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    return markdown.table(head, rows)

@@ -1,14 +1,14 @@
-"""The comparison of remedies: the rate of each chosen, its noise arms, one figure, one table."""
+"""The comparison of remedies: each alone and with noise on top, in one figure and one table."""
 
-import dataclasses
 import math
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from langevin import analysis, models, plots, remedies, runs
-from langevin.style import BACKENDS
+from langevin import analysis, markdown, models, plots, remedies, runs
+from langevin.remedies import tuning
+from langevin.style import BACKENDS, brief
 
 PLAIN, OWN = "ReLU alone", ", own start"
 NOISE = {
@@ -21,78 +21,6 @@ LOOKS = {
     "with Langevin noise": ("Langevin noise on top of it", "#0072B2", "D"),
     "with Layer Langevin noise": ("Layer Langevin noise on top of it", "#E69F00", "s"),
 }
-
-
-def confirmed(tried, finals, noise, seeds):
-    """The runs to report: each setting tried on the validation images, at its best learning rate
-    there, on the test set, with each of these noises.
-
-    Args:
-        tried: runs with `validation`, equal but for learning rate and seed within a setting.
-        finals: what came of them, from `analysis.final`.
-        noise: a list of dicts with `sigma` and `langevin_layers`; one that names an `optimizer` is
-            for that one alone.
-        seeds: how many.
-
-    Returns: a list of runs; best is the mean accuracy over seeds, the loss between equals.  A
-        setting of which not all is there yet is left out.
-    """
-    return _at(_best(tried, finals), noise, seeds)
-
-
-def _best(tried, finals):
-    """Each setting's best learning rate, where all of its runs are there."""
-    found, scores, partly = finals.set_index("key"), {}, set()
-    for run in tried:
-        if (key := runs.key_of(run)) not in found.index:
-            partly.add(_setting(run))
-            continue
-        row = found.loc[key]
-        # A diverged run has no accuracy: its rate is out.
-        score = (-math.inf, -math.inf) if row.diverged else (row.val_accuracy, -row.val_loss)
-        scores.setdefault(_setting(run), {}).setdefault(run.learning_rate, []).append(score)
-    return {
-        setting: max(rates, key=lambda rate: tuple(np.mean(rates[rate], axis=0)))
-        for setting, rates in scores.items()
-        if setting not in partly
-    }
-
-
-def _setting(run):
-    return dataclasses.replace(run, learning_rate=1.0, seed=0, validation=False)
-
-
-def _at(rates, noise, seeds):
-    """Each setting at its learning rate, with each noise and seed."""
-    return [
-        dataclasses.replace(setting, learning_rate=rate, seed=seed, **arm)
-        for setting, rate in rates.items()
-        for arm in noise
-        if arm.get("optimizer", setting.optimizer) == setting.optimizer
-        for seed in range(seeds)
-    ]
-
-
-def reported(parameters, tried, store):
-    """The runs that a notebook with these parameters reports beside those that it tries: none
-    where it tries no learning rates, or where nothing that it tried is stored yet."""
-    return _reported(parameters, _chosen(parameters, tried, store))
-
-
-def expected(parameters, tried, store):
-    """These, and of what is not tried yet as many runs like those that will be reported: to count
-    them, and to estimate their time."""
-    rates = {_setting(run): run.learning_rate for run in tried}
-    return _reported(parameters, rates | _chosen(parameters, tried, store))
-
-
-def _reported(parameters, rates):
-    return _at(rates, parameters["noise"], parameters["seeds"]) if "noise" in parameters else []
-
-
-def _chosen(parameters, tried, store):
-    found = runs.stored(tried, store) if "noise" in parameters else ()
-    return _best(tried, analysis.final(runs.frame(found.values()))) if found else {}
 
 
 def named(finals):
@@ -130,7 +58,7 @@ def figure(finals, title):
                 _gains(axes, panel, names, shift, arm, *look)
         plots.in_points(axes, "x")
         axes.set(
-            title=f"depth {depth}, {_start(initializer)}",
+            title=f"depth {depth}, {brief(plots.INITIALIZERS[initializer])}",
             xlabel="gain in test accuracy, points\n(linear to 1, then log)",
             yticks=range(len(names)), yticklabels=names, ylim=(len(names) - 0.5, -1),
         )  # fmt: skip
@@ -249,7 +177,7 @@ def _line(model, depth, initializer, panel):
 
 def recorded(parameters, tried, store):
     """The finals, named, of what a store holds of a study, as the notebook would show them."""
-    found = runs.stored(reported(parameters, tried, store), store)
+    found = runs.stored(tuning.reported(parameters, tried, store), store)
     if not found:
         return pd.DataFrame(columns=["name", "remedy", "model", "depth", "initializer"])
     return named(analysis.final(runs.frame(found.values())))
@@ -266,7 +194,7 @@ def overview(finals, tried, depths=(20, 40)):
     depths = depths if len(finals) else ()
     head = ["remedy", "formula", "source", "read in", "trains on"]
     head += [f"depth {depth}" for depth in depths]
-    rows = [head, ["---"] * len(head)]
+    rows = []
     for name, one in {PLAIN: remedies.PLAIN, **remedies.BY_NAME}.items():
         here = finals[finals.remedy.fillna(PLAIN) == name]
         found = [_results(finals, here[here.depth == depth]) for depth in depths]
@@ -274,7 +202,7 @@ def overview(finals, tried, depths=(20, 40)):
         backends = ", ".join(BACKENDS[backend] for backend in one.backends)
         rows.append([name, f"`{formula}`", one.source, one.mark, backends, *found])
     told = f"The learning rate of each is the best of {_grids(tried)} on validation images.\n\n"
-    return told + "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    return told + markdown.table(head, rows)
 
 
 def _grids(tried):
@@ -297,19 +225,16 @@ def _results(finals, remedy):
     for (optimizer, *_), here in remedy.groupby(by):
         gains = []
         for initializer, panel in here.groupby("initializer"):
+            start = brief(plots.INITIALIZERS[initializer])
             gain = _points(_compared(finals, panel, "alone"))
-            gains.append(f"{gain} over ReLU" + f" from {_start(initializer)}" * own)
+            gains.append(f"{gain} over ReLU" + f" from {start}" * own)
         once = here.drop_duplicates("key")
         arms = {arm: _outcome(once.query(query)) for arm, query in ARMS.items()}
         arms["alone"] += f" ({'; '.join(gains)})" * any(gain[0] != "–" for gain in gains)
         text = "; ".join(f"{arm} {found}" for arm, found in arms.items() if found != "–")
-        start = "its own start" if own else _start(initializer)
+        start = "its own start" if own else start
         said.append(f"{plots.NAMES[optimizer]}, {start}: {text}; noise: {_verdict(panel)}")
     return "<br>".join(said) or "not recorded"
-
-
-def _start(initializer):
-    return plots.INITIALIZERS[initializer].split(" (")[0]
 
 
 def _verdict(finals):
