@@ -145,34 +145,64 @@ def _points(row):
 
 
 def answer(finals):
-    """What the remedies do alone, and what noise adds to them, as Markdown: a line a model, depth
-    and initializer."""
+    """What the remedies do alone, and what noise adds to them, as Markdown: all together, then a
+    line a model, depth and initializer."""
     by = ["model", "depth", "initializer"]
-    lines = [_line(*where, panel) for where, panel in finals.groupby(by)]
-    return "\n".join(lines) or "- **No run is recorded yet** of the remedies below."
+    told = {where: _told(panel) for where, panel in finals.groupby(by)}
+    if not told:
+        return "- **No run is recorded yet** of the remedies below."
+    lines = []
+    if len(told) > 1:  # a remedy with an initializer of its own is there for each of plain ReLU's
+        all_of = pd.concat(told.values()).drop_duplicates("runs")
+        lines.append(f"- **Each remedy at each depth and start**: {_sentence(all_of)}")
+    for (model, depth, initializer), rows in told.items():
+        where = f"{plots.MODELS[model]}, depth {depth}, {plots.INITIALIZERS[initializer]}"
+        lines.append(f"- **{where}**: {_sentence(rows)}")
+    return "\n".join(lines)
 
 
-def _line(model, depth, initializer, panel):
+def _told(panel):
+    """A row a remedy: whether all of its runs end trained alone, and what noise on top adds."""
     rows = []
     for _, here in panel[panel.remedy.notna()].groupby("name"):
         alone, noise = (_compared(panel, here, arm) for arm in ("alone", "with Langevin noise"))
-        trains = here.query(analysis.PLAIN).started.all()
-        rows.append([trains, noise.gain, noise.started_gain, *map(_direction, (alone, noise))])
-    rows = pd.DataFrame(rows, columns=["trains", "gain", "more", "alone", "noise"])
+        rows.append({
+            "runs": frozenset(here.key), "trains": here.query(analysis.PLAIN).started.all(),
+            "gain": 100 * noise.gain, "more": noise.started_gain, "pairs": noise.n,
+            "alone": _direction(alone), "noise": _direction(noise),
+        })  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def _sentence(rows):
     fine, others = rows[rows.trains], rows[~rows.trains]
-    (helps, hurts), (helped, hurt) = (
-        [(rows[arm] == word).sum() for word in ("helps", "hurts")] for arm in ("alone", "noise")
-    )
-    return (
-        f"- **{plots.MODELS[model]}, depth {depth}, {plots.INITIALIZERS[initializer]}**: "
-        f"{len(fine)} of {len(rows)} remedies end trained in every run alone; noise on top has a "
-        f"positive median gain with {(fine.gain > 0).sum()} of these, a negative one with "
-        f"{(fine.gain < 0).sum()}, and lets fewer runs of {(fine.more < 0).sum()} end trained. Of "
-        f"the {len(others)} others it lets more runs of {(others.more > 0).sum()} end trained, "
-        f"fewer of {(others.more < 0).sum()}. Significant, which needs {analysis.LEAST_PAIRS} "
-        f"pairs: against plain ReLU {helps} help and {hurts} hurt; noise on top helps {helped} and "
-        f"hurts {hurt}."
-    )
+    said = [f"{len(fine)} of {len(rows)} remedies end trained in every run alone."]
+    if (gains := fine.gain.dropna()).size:
+        said.append(
+            f"To these noise on top adds {gains.median():+.2f} points of accuracy (the median over "
+            f"remedies; {gains.min():+.2f} to {gains.max():+.2f}): above 0 with "
+            f"{(gains > 0).sum()}, below with {(gains < 0).sum()}; and fewer runs of "
+            f"{(fine.more < 0).sum()} end trained."
+        )
+    if len(others):
+        said.append(
+            f"Of the {len(others)} others it lets more runs of {(others.more > 0).sum()} end "
+            f"trained, fewer of {(others.more < 0).sum()}."
+        )
+    if rows.pairs.max() < analysis.LEAST_PAIRS:
+        said.append(
+            f"No verdict on a single remedy: that needs {analysis.LEAST_PAIRS} pairs, "
+            f"{rows.pairs.max()} are there."
+        )
+    else:
+        (helps, hurts), (helped, hurt) = (
+            [(rows[arm] == word).sum() for word in ("helps", "hurts")] for arm in ("alone", "noise")
+        )
+        said.append(
+            f"Significant by itself: against plain ReLU {helps} help and {hurts} hurt; noise on "
+            f"top helps {helped} and hurts {hurt}."
+        )
+    return " ".join(said)
 
 
 def recorded(parameters, tried, store):
