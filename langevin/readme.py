@@ -62,7 +62,7 @@ def partly():
     for notebook in profiles.notebooks("paper"):
         planned, found = _planned_and_found(notebook)
         if 0 < len(found) < len(planned):
-            data = ", ".join(sorted({record["dataset_label"] for record in found.values()}))
+            data = " and ".join(sorted({record["dataset_label"] for record in found.values()}))
             lines += [f"- `{notebook}`, {data}: {those}" for those in runs.which(found, planned)]
     some = "Recorded in part, these runs and no others:\n\n" + "\n".join(lines)
     return some if lines else "Each figure has all of its runs recorded, or none."

@@ -447,7 +447,7 @@ def which(found, planned):
             few = [name for name in settings if here[name].nunique() < settings[name].nunique()]
             values = {name: ", ".join(filter(None, here[name].unique())) for name in few}
             said = "; ".join(f"{name} {values[name]}" for name in few if values[name]) or "all"
-            return [f"{said} ({len(here)} runs)"]
+            return [f"{said} ({len(here)} run{'s' * (len(here) > 1)})"]
         # By the setting that leaves the fewest parts to be told further.
         parts = {name: [part for _, part in here.groupby(name, sort=False)] for name in settings
                  if here[name].nunique() > 1}  # fmt: skip

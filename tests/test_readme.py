@@ -52,7 +52,7 @@ def test_what_is_recorded_in_part_is_told_exactly():
     )
     half = [run for run in planned if run.depth == 20 and run.seed < 2]
     assert runs.which(half, planned) == ["depth 20; seed 0, 1 (8 runs)"]
-    assert runs.which(half[:1], half[:1]) == ["all (1 runs)"]
+    assert runs.which(half[:1], half[:1]) == ["all (1 run)"]
     odd = [*half, next(run for run in planned if run.depth == 3)]
     assert runs.which(odd, planned) == [
         "depth 20; seed 0, 1 (8 runs)", "depth 3; optimizer adam; sigma 0.0; seed 0 (1 runs)",
