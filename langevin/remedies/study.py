@@ -154,7 +154,7 @@ def answer(finals):
     lines = []
     if len(told) > 1:  # a remedy with an initializer of its own is there for each of plain ReLU's
         all_of = pd.concat(told.values()).drop_duplicates("runs")
-        lines.append(f"- **Each remedy at each depth and start**: {_sentence(all_of)}")
+        lines.append(f"- **Each remedy at each depth, start and optimizer**: {_sentence(all_of)}")
     for (model, depth, initializer), rows in told.items():
         where = f"{plots.MODELS[model]}, depth {depth}, {plots.INITIALIZERS[initializer]}"
         lines.append(f"- **{where}**: {_sentence(rows)}")
@@ -180,8 +180,8 @@ def _sentence(rows):
     if (gains := fine.gain.dropna()).size:
         said.append(
             f"To these noise on top adds {gains.median():+.2f} points of accuracy (the median over "
-            f"remedies; {gains.min():+.2f} to {gains.max():+.2f}): above 0 with "
-            f"{(gains > 0).sum()}, below with {(gains < 0).sum()}; and fewer runs of "
+            f"remedies; half of them {gains.quantile(0.25):+.2f} to {gains.quantile(0.75):+.2f}): "
+            f"above 0 with {(gains > 0).sum()}, below with {(gains < 0).sum()}; and fewer runs of "
             f"{(fine.more < 0).sum()} end trained."
         )
     if len(others):
