@@ -115,7 +115,7 @@ def test_figure_and_table_have_a_row_a_remedy():
     assert table.loc["elu", "noise adds"] == "-1.00 (-1.00 to -1.00), 8 pairs"
     assert table.weights.nunique() == 1 and set(table.seconds) == {2.0}
     said = study.answer(finals)
-    assert "1 of 1 remedies end trained in every run alone" in said
+    assert "1 of 1 end trained in every run alone" in said
     assert "adds -1.00 points" in said and "above 0 with 0, below with 1" in said
     assert "1 help and 0 hurt" in said and "helps 0 and hurts 1" in said
     axes = study.figure(finals, "title").axes[0]
@@ -162,14 +162,20 @@ def test_answer_tells_remedies_that_train_alone_from_those_that_need_the_noise()
         for (remedy, shares), gain in zip(started.items(), (0, 0.01, -0.01, -0.02, 0, 0))
         for sigma in (0.0, 1e-3) for seed in range(3)
     ]  # fmt: skip
+    rows += [
+        outcome("elu", seed, 1e-3, 0.92, langevin_layers="deepest 30 %", key=f"layer{seed}",
+                dataset="digits")
+        for seed in range(3)
+    ]  # fmt: skip
     (said,) = study.answer(study.named(pd.DataFrame(rows))).splitlines()
-    assert "3 of 5 remedies end trained in every run alone" in said
+    assert "3 of 5 end trained in every run alone" in said
     assert (
         "adds -1.00 points of accuracy (the median over remedies; half of them -1.50 to +0.00)"
         in said
     )
-    assert "above 0 with 1, below with 2; and fewer runs of 1 end trained" in said
-    assert "2 others it lets more runs of 1 end trained, fewer of 1" in said
+    assert "above 0 with 1, below with 2, and lets fewer runs of 1 end trained" in said
+    assert "Layer Langevin noise adds +2.00 points of accuracy" in said
+    assert "2 others noise on all layers lets more runs of 1 end trained, fewer of 1" in said
     assert "No verdict on a single remedy: that needs 6 pairs, 3 are there" in said
 
 
@@ -183,8 +189,8 @@ def test_answer_counts_a_remedy_with_a_start_of_its_own_once_over_all_starts():
     ]  # fmt: skip
     rows += [outcome("selu", seed, sigma, 0.9) for sigma in (0.0, 1e-3) for seed in range(3)]
     all_of, *lines = study.answer(study.named(pd.DataFrame(rows))).splitlines()
-    assert "3 of 3 remedies" in all_of and "above 0 with 2, below with 0" in all_of
-    assert len(lines) == 2 and all("2 of 2 remedies" in line for line in lines)
+    assert "3 of 3 end" in all_of and "above 0 with 2, below with 0" in all_of
+    assert len(lines) == 2 and all("2 of 2 end" in line for line in lines)
 
 
 def test_a_remedy_is_held_against_relu_with_adam_and_its_own_start_against_both_of_relus():

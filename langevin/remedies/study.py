@@ -165,10 +165,11 @@ def _told(panel):
     """A row a remedy: whether all of its runs end trained alone, and what noise on top adds."""
     rows = []
     for _, here in panel[panel.remedy.notna()].groupby("name"):
-        alone, noise = (_compared(panel, here, arm) for arm in ("alone", "with Langevin noise"))
+        alone, noise, layer = (_compared(panel, here, arm) for arm in ARMS)
         rows.append({
             "runs": frozenset(here.key), "trains": here.query(analysis.PLAIN).started.all(),
-            "gain": 100 * noise.gain, "more": noise.started_gain, "pairs": noise.n,
+            "gain": 100 * noise.gain, "layer": 100 * layer.gain,
+            "more": noise.started_gain, "pairs": noise.n,
             "alone": _direction(alone), "noise": _direction(noise),
         })  # fmt: skip
     return pd.DataFrame(rows)
@@ -176,17 +177,17 @@ def _told(panel):
 
 def _sentence(rows):
     fine, others = rows[rows.trains], rows[~rows.trains]
-    said = [f"{len(fine)} of {len(rows)} remedies end trained in every run alone."]
+    said = [f"{len(fine)} of {len(rows)} end trained in every run alone."]
     if (gains := fine.gain.dropna()).size:
         said.append(
-            f"To these noise on top adds {gains.median():+.2f} points of accuracy (the median over "
-            f"remedies; half of them {gains.quantile(0.25):+.2f} to {gains.quantile(0.75):+.2f}): "
-            f"above 0 with {(gains > 0).sum()}, below with {(gains < 0).sum()}; and fewer runs of "
+            f"To these noise on top adds {_spread(gains)}, and lets fewer runs of "
             f"{(fine.more < 0).sum()} end trained."
         )
+    if (gains := fine.layer.dropna()).size:
+        said.append(f"Layer Langevin noise adds {_spread(gains)}.")
     if len(others):
         said.append(
-            f"Of the {len(others)} others it lets more runs of {(others.more > 0).sum()} end "
+            f"Of the {len(others)} others noise on all layers lets more runs of {(others.more > 0).sum()} end "
             f"trained, fewer of {(others.more < 0).sum()}."
         )
     if rows.pairs.max() < analysis.LEAST_PAIRS:
@@ -203,6 +204,14 @@ def _sentence(rows):
             f"top helps {helped} and hurts {hurt}."
         )
     return " ".join(said)
+
+
+def _spread(gains):
+    low, middle, high = (f"{gains.quantile(share):+.2f}" for share in (0.25, 0.5, 0.75))
+    return (
+        f"{middle} points of accuracy (the median over remedies; half of them {low} to {high}), "
+        f"above 0 with {(gains > 0).sum()}, below with {(gains < 0).sum()}"
+    )
 
 
 def recorded(parameters, tried, store):
