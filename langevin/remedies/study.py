@@ -187,8 +187,8 @@ def _sentence(rows):
         said.append(f"Layer Langevin noise adds {_spread(gains)}.")
     if len(others):
         said.append(
-            f"Of the {len(others)} others noise on all layers lets more runs of {(others.more > 0).sum()} end "
-            f"trained, fewer of {(others.more < 0).sum()}."
+            f"Of the {len(others)} others noise on all layers lets more runs of "
+            f"{(others.more > 0).sum()} end trained, fewer of {(others.more < 0).sum()}."
         )
     if rows.pairs.max() < analysis.LEAST_PAIRS:
         said.append(
