@@ -10,8 +10,8 @@ import sys
 
 import pandas as pd
 
-from langevin import datasets, executors, profiles, runs, sweeps, training
-from langevin.remedies import learning, tuning
+from langevin import datasets, executors, profiles, rates, runs, sweeps, training
+from langevin.remedies import learning
 
 # For each kind of blocks: who trains what they plan, and who makes a frame of its records.
 KINDS = {"runs": (sweeps.sweep, runs.frame), "learnings": (learning.learn, learning.frame)}
@@ -104,7 +104,7 @@ def _studies(options):
             planned = runs.grid(blocks, settings)
             if "noise" in parameters and kind == "runs":
                 yield f"{notebook}, learning rates tried first", planned, kind, store
-                planned = tuning.reported(parameters, planned, store)
+                planned = rates.reported(parameters, planned, store)
             yield notebook, planned, kind, store
 
 

@@ -7,7 +7,8 @@ def table(head, rows):
     """A Markdown table: the cells of its head, then those of each row, of any kind with a text."""
     head = list(head)
     lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
+    cells = ([str(cell).replace("|", "\\|") for cell in line] for line in lines)
+    return "\n".join(f"| {' | '.join(line)} |" for line in cells)
 
 
 def of_frame(frame, number=".4g"):

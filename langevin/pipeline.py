@@ -11,9 +11,9 @@ from pathlib import Path
 
 import nbformat
 
-from langevin import datasets, executors, profiles, runs, sweeps, variants
+from langevin import datasets, executors, profiles, rates, runs, sweeps, variants
 from langevin.checks import check_known, is_number, is_positive, received
-from langevin.remedies import learning, tuning
+from langevin.remedies import learning
 from langevin.store import alone, root
 
 # It measures time: nothing is executed beside it.
@@ -111,7 +111,7 @@ def checked_parameters(profile, name, train):
 def planned_in(profile, name, parameters):
     """All runs and learnings of a notebook, those that follow from others too, and their store."""
     store, planned = profiles.store(profile, name), runs.grid(parameters.get("runs", []))
-    planned += tuning.reported(parameters, planned, store)
+    planned += rates.reported(parameters, planned, store)
     return planned + runs.grid(parameters.get("learnings", []), learning.Learning), store
 
 
@@ -121,7 +121,7 @@ def _recorded(profile, plan):
     for name, parameters in plan.items():
         tried = runs.grid(parameters.get("runs", []))
         planned, store = planned_in(profile, name, parameters)
-        following = tuning.expected(parameters, tried, store)
+        following = rates.expected(parameters, tried, store)
         # What was only tried is no result.
         shown = list(dict.fromkeys(planned).keys() - set(tried)) if following else planned
         if (planned or following) and not any(store.load(runs.key_of(run)) for run in shown):
@@ -151,7 +151,7 @@ def train_plan(profile, plan):
     for name, parameters in plan.items():
         store = profiles.store(profile, name)
         tried = runs.grid(parameters.get("runs", []))
-        if following := tuning.reported(parameters, tried, store):
+        if following := rates.reported(parameters, tried, store):
             sweeps.sweep(following, store)
         if blocks := parameters.get("learnings"):
             learning.learn(runs.grid(blocks, learning.Learning), store)

@@ -7,8 +7,8 @@ import nbformat
 import pandas as pd
 import yaml
 
-from langevin import costs, markdown, profiles, report, runs, sweeps, tables
-from langevin.remedies import landscape, learning, likelihood, study, tuning
+from langevin import costs, markdown, profiles, rates, report, runs, sweeps, tables
+from langevin.remedies import landscape, learning, likelihood, study
 from langevin.store import root
 
 MARK = re.compile(r"(<!-- (\w+): made by `make \w+`[^>]*-->\n).*?(<!-- /\2 -->)", re.S)
@@ -71,7 +71,7 @@ def partly():
 @functools.lru_cache
 def _planned_and_found(notebook, profile="paper"):
     """A notebook's runs, and the records of those that are there."""
-    planned = tuning.all_planned(profile, notebook)
+    planned = rates.all_planned(profile, notebook)
     return planned, runs.stored(planned, profiles.store(profile, notebook))
 
 

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 
-from langevin import analysis, profiles, runs
-from langevin.remedies import tuning
+from langevin import analysis, profiles, rates, runs
 from langevin.store import root, whole
 
 plt.style.use(Path(__file__).with_name("style.mplstyle"))
@@ -67,7 +66,7 @@ def _so_far(name):
     """How many of the runs that a figure's notebook plans are recorded, while some are missing."""
     of = [n for n in profiles.notebooks("paper") if name == n or name.startswith(f"{n}-")]
     notebook = max(of, key=len)
-    planned = tuning.all_planned("paper", notebook)
+    planned = rates.all_planned("paper", notebook)
     there = runs.count_stored(planned, profiles.store("paper", notebook))
     return f"{SO_FAR}{there} of {len(planned)} runs" if there < len(planned) else ""
 

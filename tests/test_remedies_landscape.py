@@ -84,7 +84,7 @@ def test_what_noise_changes_is_told_by_pairs_of_one_seed():
     shallow, deep = (line.strip("| ").split(" | ") for line in lines)
     assert [line[0].split(",")[0] for line in (shallow, deep)] == ["depth 3", "depth 20"]
     assert shallow[1:] == [
-        "2 → 4 (×2, ×2 to ×2)", "3 → 1e+02 (×34.3, ×34.3 to ×34.3)", "1 → 2 (+1, +1 to +1)",
+        "2 → 4 (×2, ×2 to ×2)", "3 → 1e+02 (×34, ×34 to ×34)", "1 → 2 (+1, +1 to +1)",
         "0.2 → 0.2 (+0, +0 to +0)",
     ]  # fmt: skip
     said = landscape.answer(probed(7, gain=1.0))

@@ -2,7 +2,8 @@
 
 Generative, p, from the top down, and recognition, q, from the image up: every unit is 1 with
 probability sigmoid(W h + b), h the layer that it depends on.  States are a list from the image
-(batch, pixels) to the top.  A family of its own: no labels, no `Run`; the score is log p(x).
+(batch, pixels) to the top.  A family of its own: no labels, no `Run`; the score is a lower bound of
+log p(x).
 
     wake-sleep   W by g_p = E_q dlog p(x, h),   V by g_q = E_p dlog q(h | x)
     reweighted   g_p = sum_k w_k dlog p(x, h_k),   g_q = sum_k w_k dlog q(h_k | x),   h_k ~ q,

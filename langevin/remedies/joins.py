@@ -32,7 +32,7 @@ def batch_normalization(x, linear, activation, share):
 def residual(x, linear, activation, share):
     """f(x + BN(W x)); without x where it has another shape.
 
-    The twin that stochastic depth is to be held against.
+    The twin that stochastic depth is to be held against; the paper's blocks skip two layers.
 
     Source: He et al., arXiv 1512.03385.  Mark: code.
     """

@@ -21,8 +21,8 @@ MEASURED = {
 }
 ALONG = {
     "sharpness": "sharpness: the greatest eigenvalue\nof the loss's Hessian",
-    "volume": "log weight volume (less: units alike),\nmean of the hidden layers",
-    "correlation": "|correlation| of two units' weights,\nmean of the hidden layers",
+    "volume": "log weight volume (less: units alike),\nmean of hidden layers but the first",
+    "correlation": "|correlation| of two units' weights,\nmean of hidden layers but the first",
 }
 
 
@@ -125,7 +125,7 @@ def _change(row):
     """A change in words, with its interval from 6 pairs on."""
     if not row.pairs:
         return "no pairs"
-    form = "×{:.3g}" if MEASURED[row.number][1] else "{:+.2g}"
+    form = "×{:.2g}" if MEASURED[row.number][1] else "{:+.2g}"
     text = form.format(row.change)
     if row.pairs < analysis.LEAST_PAIRS:
         return f"{text}, {row.pairs} pairs"
@@ -149,6 +149,8 @@ def told_along(frame):
 def answer(frame):
     """What noise has changed in the deepest network after the last epoch: a sentence."""
     found = changes(frame)
+    if not found.pairs.sum():
+        return "No runs with and without noise to compare."
     said = []
     for initializer, group in found[found.depth == found.depth.max()].groupby("initializer"):
         parts = [f"{MEASURED[row.number][0]} {_change(row)}" for row in group.itertuples()]

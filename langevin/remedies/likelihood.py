@@ -87,7 +87,7 @@ def _interval(values):
     """A median's interval in words; "" of too few."""
     if len(values) < analysis.LEAST_PAIRS:
         return ""
-    return ", {:+.1f} to {:+.1f}".format(*analysis.median_interval(values))
+    return ", {:+.2f} to {:+.2f}".format(*analysis.median_interval(values))
 
 
 def answer(finals):
@@ -102,7 +102,10 @@ def answer(finals):
         words = {1: "better at {}", -1: "worse at {}", 0: "not told apart at {}"}
         where = [words[sign].format(", ".join(at)) for sign, at in found.items() if at]
         said += [f"{arm} is {', '.join(where)}"] if where else []
-    return f"Against reweighted wake-sleep, by hidden layers: {'; '.join(said)}."
+    return (
+        "Against reweighted wake-sleep, by hidden layers, by 95 % intervals, uncorrected for their "
+        f"number: {'; '.join(said)}."
+    )
 
 
 def _score(finals, pairs):
@@ -110,7 +113,7 @@ def _score(finals, pairs):
     text = f"{finals.log_likelihood.median():.1f} nats"
     if len(gain := pairs.gain):
         better = f"{(gain > 0).sum()} of {len(gain)} better"
-        text += f" ({gain.median():+.1f}{_interval(gain)}, {better})"
+        text += f" ({gain.median():+.2f}{_interval(gain)}, {better})"
     return text
 
 
@@ -143,7 +146,7 @@ def overview(finals):
         if here.empty:
             continue
         source, formula = helmholtz.RULES[here.rule.iloc[0]]
-        formula = formula.replace("|", "\\|") + (", by L-Adam" if here.sigma.any() else "")
+        formula += ", by L-Adam" if here.sigma.any() else ""
         found = [scores.get((arm, depth), "not recorded") for depth in depths]
         rows.append([arm, f"`{formula}`", source, "code", *found])
     return markdown.table(head, rows)

@@ -15,7 +15,7 @@ class Remedy:
     """A remedy for depth.  A slot left at its default leaves that part as it is.
 
     Args:
-        source: where it was proposed.
+        source: the paper that proposes it, or by which it is known.
         mark: "code", "second" or "reconstructed": where its formula was read.
         formula: what it changes, in a line; f is the activation, relu, W the kernel.
         activation: from the number of layers with one to what a Keras layer takes as activation.

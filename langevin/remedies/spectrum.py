@@ -118,7 +118,7 @@ def pace(optimizer, model, loss):
 
     Both are `heavy_ball`'s between the greatest Ritz value and the least positive one, of which
     those below `FLATTEST` of the greatest count as so much; a loss without a positive one, or
-    whose weights are not finite, leaves both as they are without: 1 and 0.
+    whose weights are not finite, gives 1 and 0, as without momentum.
     """
     learning_rate, momentum = 1.0, 0.0
     if is_finite(model):
@@ -156,9 +156,9 @@ MEMBERS = {
     "heavy-ball": Remedy(
         "Granziol et al., arXiv 2006.09092",
         "second",
-        "v <- r^2 v + g, W <- W - lr v; lr = (2 / (sqrt(k) + sqrt(K)))^2, r = (sqrt(K) - sqrt(k)) "
-        "/ (sqrt(K) + sqrt(k)); each epoch K is the greatest of the Hessian's Ritz values after "
-        "20 steps of Lanczos, k the least positive one, K / 1000 at least",
+        "v <- r^2 v + g, W <- W - lr v; lr = lr_0 (2 / (sqrt(k) + sqrt(K)))^2, r = (sqrt(K) - "
+        "sqrt(k)) / (sqrt(K) + sqrt(k)); each epoch K is the greatest of the Hessian's Ritz values "
+        "after 20 steps of Lanczos, k the least positive one, K / 1000 at least",
         optimizer=HeavyBall,
         pace=pace,
         backends=("tensorflow",),

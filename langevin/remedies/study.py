@@ -6,8 +6,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from langevin import analysis, markdown, models, plots, remedies, runs
-from langevin.remedies import tuning
+from langevin import analysis, markdown, models, plots, rates, remedies, runs
 from langevin.style import BACKENDS, brief
 
 PLAIN, OWN = "ReLU alone", ", own start"
@@ -17,7 +16,7 @@ NOISE = {
 }
 ARMS = {"alone": analysis.PLAIN, **NOISE}
 LOOKS = {
-    "alone": ("the remedy alone, over plain ReLU", plots.GREY, "o"),
+    "alone": ("the remedy alone, over plain ReLU with Adam", plots.GREY, "o"),
     "with Langevin noise": ("Langevin noise on top of it", "#0072B2", "D"),
     "with Layer Langevin noise": ("Layer Langevin noise on top of it", "#E69F00", "s"),
 }
@@ -91,7 +90,7 @@ def _gains(axes, panel, names, shift, arm, label, color, marker):
             axes.vlines(100 * row.gain, here - 0.13, here + 0.13, color=color, lw=2)
         if min(row.started_0, row.started_1) < row.n:
             axes.text(0.95 * plots.STRIP[0], here, f"{row.started_0} → {row.started_1} of {row.n}",
-                      color=color, fontsize=7, va="center")  # fmt: skip
+                      color=color, fontsize=6, va="center")  # fmt: skip
 
 
 def table(frame, finals):
@@ -136,19 +135,21 @@ def _compared(finals, remedy, arm):
 
 
 def _points(row):
+    """The gain in points of accuracy, by the pairs that both end trained."""
     if row is None or not row.n_both:
         return "–"
     text = f"{100 * row.gain:+.2f}"
     if row.n_both >= analysis.LEAST_PAIRS:
         text += f" ({100 * row.gain_low:+.2f} to {100 * row.gain_high:+.2f})"
-    return f"{text}, {row.n_both} pairs"
+    return text + (f", {row.n_both} of {row.n} pairs" if row.n_both < row.n else "")
 
 
 def answer(finals):
     """What the remedies do alone, and what noise adds to them, as Markdown: all together, then a
     line a model, depth and initializer."""
     by = ["model", "depth", "initializer"]
-    told = {where: _told(panel) for where, panel in finals.groupby(by)}
+    panels = dict(list(finals.groupby(by)))
+    told = {where: _told(panel) for where, panel in panels.items()}
     if not told:
         return "- **No run is recorded yet** of the remedies below."
     lines = []
@@ -157,66 +158,76 @@ def answer(finals):
         lines.append(f"- **Each remedy at each depth, start and optimizer**: {_sentence(all_of)}")
     for (model, depth, initializer), rows in told.items():
         where = f"{plots.MODELS[model]}, depth {depth}, {plots.INITIALIZERS[initializer]}"
-        lines.append(f"- **{where}**: {_sentence(rows)}")
+        best = rows[rows.trains].sort_values("accuracy", ascending=False)[:3]
+        plain = panels[model, depth, initializer].query(analysis.PLAIN)
+        plain = plain[plain["name"] == PLAIN]
+        said = f"- **{where}**: {_sentence(rows)}"
+        if len(best):
+            accurate = ", ".join(f"{one.remedy} {one.outcome}" for one in best.itertuples())
+            said += f" Most accurate alone: {accurate}; plain ReLU: {_outcome(plain)}."
+        lines.append(said)
     return "\n".join(lines)
 
 
 def _told(panel):
     """A row a remedy: whether all of its runs end trained alone, and what noise on top adds."""
     rows = []
-    for _, here in panel[panel.remedy.notna()].groupby("name"):
+    for name, here in panel[panel.remedy.notna()].groupby("name"):
         alone, noise, layer = (_compared(panel, here, arm) for arm in ARMS)
+        plain = here.query(analysis.PLAIN)
         rows.append({
-            "runs": frozenset(here.key), "trains": here.query(analysis.PLAIN).started.all(),
-            "gain": 100 * noise.gain, "layer": 100 * layer.gain,
-            "more": noise.started_gain, "pairs": noise.n,
-            "alone": _direction(alone), "noise": _direction(noise),
+            "remedy": name.removesuffix(OWN), "runs": frozenset(here.key),
+            "trains": plain.started.all(), "accuracy": plain.val_accuracy.median(),
+            "outcome": _outcome(plain), "over_plain": np.nan if alone is None else alone.gain,
+            "gain": 100 * noise.gain, "more": noise.started_gain,
+            "layer_gain": 100 * layer.gain, "layer_more": layer.started_gain,
+            "pairs": noise.n, "alone": _direction(alone), "noise": _direction(noise),
         })  # fmt: skip
     return pd.DataFrame(rows)
 
 
 def _sentence(rows):
     fine, others = rows[rows.trains], rows[~rows.trains]
-    said = [f"{len(fine)} of {len(rows)} end trained in every run alone."]
-    if (gains := fine.gain.dropna()).size:
-        said.append(
-            f"To these noise on top adds {_spread(gains)}, and lets fewer runs of "
-            f"{(fine.more < 0).sum()} end trained."
-        )
-    if (gains := fine.layer.dropna()).size:
-        said.append(f"Layer Langevin noise adds {_spread(gains)}.")
+    said = [
+        f"{len(fine)} of {len(rows)} end trained in every run alone, {(fine.over_plain > 0).sum()} "
+        "of these further than plain ReLU with Adam."
+    ]
+    for noise, gain, more in (
+        ("Langevin noise on top", fine.gain, fine.more),
+        ("Layer Langevin noise", fine.layer_gain, fine.layer_more),
+    ):
+        if (there := gain.dropna()).size:
+            low, middle, high = (f"{there.quantile(share):+.2f}" for share in (0.25, 0.5, 0.75))
+            said.append(
+                f"{noise} changes these by {middle} points of accuracy (the median; half of them "
+                f"{low} to {high}), up {(there > 0).sum()}, down {(there < 0).sum()}; fewer runs "
+                f"end trained with {(more < 0).sum()}."
+            )
     if len(others):
         said.append(
-            f"Of the {len(others)} others noise on all layers lets more runs of "
-            f"{(others.more > 0).sum()} end trained, fewer of {(others.more < 0).sum()}."
+            f"Of the {len(others)} others more runs end trained with {(others.more > 0).sum()} by "
+            f"Langevin noise, fewer with {(others.more < 0).sum()}; by Layer Langevin noise more "
+            f"with {(others.layer_more > 0).sum()}, fewer with {(others.layer_more < 0).sum()}."
         )
-    if rows.pairs.max() < analysis.LEAST_PAIRS:
-        said.append(
-            f"No verdict on a single remedy: that needs {analysis.LEAST_PAIRS} pairs, "
-            f"{rows.pairs.max()} are there."
-        )
+    least = analysis.LEAST_PAIRS
+    if (enough := rows[rows.pairs >= least]).empty:
+        said.append(f"No verdict on one alone: that needs {least} pairs of runs.")
     else:
         (helps, hurts), (helped, hurt) = (
-            [(rows[arm] == word).sum() for word in ("helps", "hurts")] for arm in ("alone", "noise")
+            [(enough[arm] == word).sum() for word in ("helps", "hurts")]
+            for arm in ("alone", "noise")
         )
         said.append(
-            f"Significant by itself: against plain ReLU {helps} help and {hurts} hurt; noise on "
-            f"top helps {helped} and hurts {hurt}."
+            f"Significant by itself, of {len(enough)} with {least} pairs of runs: against plain "
+            f"ReLU {helps} help and {hurts} hurt; Langevin noise on top helps {helped} and hurts "
+            f"{hurt}."
         )
     return " ".join(said)
 
 
-def _spread(gains):
-    low, middle, high = (f"{gains.quantile(share):+.2f}" for share in (0.25, 0.5, 0.75))
-    return (
-        f"{middle} points of accuracy (the median over remedies; half of them {low} to {high}), "
-        f"above 0 with {(gains > 0).sum()}, below with {(gains < 0).sum()}"
-    )
-
-
 def recorded(parameters, tried, store):
     """The finals, named, of what a store holds of a study, as the notebook would show them."""
-    found = runs.stored(tuning.reported(parameters, tried, store), store)
+    found = runs.stored(rates.reported(parameters, tried, store), store)
     if not found:
         return pd.DataFrame(columns=["name", "remedy", "model", "depth", "initializer"])
     return named(analysis.final(runs.frame(found.values())))
@@ -237,22 +248,36 @@ def overview(finals, tried, depths=(20, 40)):
     for name, one in {PLAIN: remedies.PLAIN, **remedies.BY_NAME}.items():
         here = finals[finals.remedy.fillna(PLAIN) == name]
         found = [_results(finals, here[here.depth == depth]) for depth in depths]
-        formula = one.formula.replace("|", "\\|")
         backends = ", ".join(BACKENDS[backend] for backend in one.backends)
-        rows.append([name, f"`{formula}`", one.source, one.mark, backends, *found])
-    told = f"The learning rate of each is the best of {_grids(tried)} on validation images.\n\n"
-    return told + markdown.table(head, rows)
+        verdicts = [_verdicts(here[here.depth.isin(depths)])] if depths else []
+        rows.append([name, f"`{one.formula}`", one.source, one.mark, backends, *found, *verdicts])
+    head += ["does Langevin noise help?"] if depths else []
+    return f"{_chosen(finals, tried)}\n\n{markdown.table(head, rows)}"
 
 
-def _grids(tried):
-    """The learning rates that were tried with each optimizer."""
-    grids = {}
+def _chosen(finals, tried):
+    """The learning rates that were tried with each optimizer, and the sigmas."""
+    grids, said = {}, []
     for run in tried:
         grids.setdefault(run.optimizer, set()).add(run.learning_rate)
-    return "; ".join(
-        f"{', '.join(f'{rate:g}' for rate in sorted(rates))} with {plots.NAMES[optimizer]}"
-        for optimizer, rates in grids.items()
-    )
+    for optimizer, grid in grids.items():
+        here = finals[finals.optimizer == optimizer] if len(finals) else finals
+        text = f"{plots.NAMES[optimizer]}, {', '.join(f'{rate:g}' for rate in sorted(grid))}"
+        if len(here):
+            best = here[here.sigma == 0].groupby(["name", "model", "depth", "initializer"])
+            rates = best.learning_rate.first()
+            edges = rates.isin([min(grid), max(grid)]).sum()
+            text += f" ({edges} of {len(rates)} have the least or the greatest)"
+        said.append(text)
+    seeds = len({run.seed for run in tried})
+    text = "The learning rate of each is the best of a grid on validation images, tried without "
+    text += f"noise with {seeds} seed{'s' * (seeds > 1)}: {'; '.join(said)}."
+    noisy = finals[finals.sigma > 0] if len(finals) else finals
+    if len(noisy):
+        sigmas = noisy.groupby("optimizer").sigma.first()
+        values = (f"{value:g} with {plots.NAMES[one]}" for one, value in sigmas.items())
+        text += f" Sigma is {', '.join(values)}."
+    return text
 
 
 def _results(finals, remedy):
@@ -262,18 +287,36 @@ def _results(finals, remedy):
     own = len(remedy) and _has_own_start(remedy.remedy.iloc[0])
     by = ["optimizer"] if own else ["optimizer", "initializer"]
     for (optimizer, *_), here in remedy.groupby(by):
-        gains = []
-        for initializer, panel in here.groupby("initializer"):
-            start = brief(plots.INITIALIZERS[initializer])
-            gain = _points(_compared(finals, panel, "alone"))
-            gains.append(f"{gain} over ReLU" + f" from {start}" * own)
+        gains = {
+            _start(start): _points(_compared(finals, panel, "alone"))
+            for start, panel in here.groupby("initializer")
+        }
+        told = [f"{gain} over {start}" if own else gain for start, gain in gains.items()]
         once = here.drop_duplicates("key")
-        arms = {arm: _outcome(once.query(query)) for arm, query in ARMS.items()}
-        arms["alone"] += f" ({'; '.join(gains)})" * any(gain[0] != "–" for gain in gains)
-        text = "; ".join(f"{arm} {found}" for arm, found in arms.items() if found != "–")
-        start = "its own start" if own else start
-        said.append(f"{plots.NAMES[optimizer]}, {start}: {text}; noise: {_verdict(panel)}")
+        alone, langevin, layer = (_outcome(once.query(query)) for query in ARMS.values())
+        alone += f" ({'; '.join(told)})" * any(gain != "–" for gain in gains.values())
+        start = "own start" if own else next(iter(gains))
+        said.append(
+            f"{plots.NAMES[optimizer]}, {start}: {alone}; Langevin {langevin}; Layer {layer}"
+        )
     return "<br>".join(said) or "not recorded"
+
+
+def _verdicts(remedy):
+    """Whether Langevin noise helps a remedy: where that differs, for each setting."""
+    by = ["depth", "optimizer", "initializer"]
+    found = {where: _verdict(here) for where, here in remedy.groupby(by)}
+    if len(set(found.values())) < 2:
+        return next(iter(found.values()), "not recorded")
+    return "<br>".join(
+        f"{depth}, {plots.NAMES[optimizer]}, {_start(start)}: {verdict}"
+        for (depth, optimizer, start), verdict in found.items()
+    )
+
+
+def _start(initializer):
+    """Glorot or He."""
+    return initializer.partition("_")[0].capitalize()
 
 
 def _verdict(finals):
@@ -303,8 +346,10 @@ def _weights(row):
 
 
 def _outcome(arm):
+    """The median accuracy of the runs that end trained, and how many those are if not all."""
     trained = arm[arm.started]
     if arm.empty:
         return "–"
-    share = f"{len(trained)} of {len(arm)}"
-    return f"{100 * trained.val_accuracy.median():.2f} %, {share}" if len(trained) else share
+    share = f"{len(trained)} of {len(arm)}" if len(trained) < len(arm) else ""
+    accuracy = f"{100 * trained.val_accuracy.median():.2f} %" if len(trained) else ""
+    return ", ".join(filter(None, [accuracy, share]))
