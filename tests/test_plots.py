@@ -137,8 +137,9 @@ def test_a_figure_of_recorded_runs_says_how_many_are_missing(finals, tmp_path, m
     planned = grid([{"depth": 3, "seeds": 4}])
     monkeypatch.setattr(style, "root", lambda: tmp_path)
     monkeypatch.setattr(profiles, "notebooks", lambda _: ["depth", "depth-mnist"])
+    monkeypatch.setattr(profiles, "parameters", lambda _: {"depth": {}, "depth-mnist": {}})
     plans = {("depth-mnist", "learnings"): planned[:1], ("depth-mnist", "runs"): planned[1:]}
-    monkeypatch.setattr(profiles, "planned", lambda _, *of: plans.get(of, []))
+    monkeypatch.setattr(profiles, "planned", lambda _, of, kind="runs": plans.get((of, kind), []))
     monkeypatch.setattr(profiles, "store", lambda *_: Store(tmp_path))
     figure = plots.gain_by_depth(finals, "")
     for stored, profile, name, end in (

@@ -18,10 +18,9 @@ def test_the_documents_are_made_from_the_recorded_runs_and_made_again_the_same(
     def read():
         return [path.read_text() for path in documents]
 
-    before, names = (
-        read(),
-        ("answer", "verdicts", "findings", "table", "partly", "soak", "citation"),
-    )
+    before = read()
+    names = ("answer", "verdicts", "findings", "table", "partly", "soak", "citation", "beside")
+    names += ("remedies",)
     monkeypatch.setattr(readme, "root", lambda: tmp_path)
     for name in names:
         monkeypatch.setattr(readme, name, lambda name=name: f"what {name} says")
@@ -55,7 +54,7 @@ def test_what_is_recorded_in_part_is_told_exactly():
     assert runs.which(half[:1], half[:1]) == ["all (1 run)"]
     odd = [*half, next(run for run in planned if run.depth == 3)]
     assert runs.which(odd, planned) == [
-        "depth 20; seed 0, 1 (8 runs)", "depth 3; optimizer adam; sigma 0.0; seed 0 (1 runs)",
+        "depth 20; seed 0, 1 (8 runs)", "depth 3; optimizer adam; sigma 0.0; seed 0 (1 run)",
     ]  # fmt: skip
 
 

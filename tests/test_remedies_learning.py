@@ -132,9 +132,9 @@ def test_gains_are_paired_by_seed():
     finals = scores(reweighted=[-90.0, -80.0], **{"wake-sleep": [-95.0, -79.0]})
     assert likelihood.gains(finals).gain.tolist() == [-5.0, 1.0]
     text = likelihood.told(finals)
-    assert "wake-sleep -87.0 nats (-2.0, 1 of 2 better); reweighted -85.0 nats." in text
+    assert "wake-sleep -87.0 nats (-2.00, 1 of 2 better); reweighted -85.0 nats." in text
     many = scores(reweighted=[0.0] * 6, **{"wake-sleep": [-3.0, -2.0, -1.0, 1.0, 2.0, 4.0]})
-    assert "(+0.0, -2.6 to +3.3, 3 of 6 better)" in likelihood.told(many)
+    assert "(+0.00, -2.64 to +3.29, 3 of 6 better)" in likelihood.told(many)
 
 
 def test_answer_says_at_which_depths_an_arm_is_better_and_where_it_is_not_told_apart():

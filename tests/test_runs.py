@@ -291,7 +291,7 @@ def test_missing_runs_are_named_and_left_out_without_training(trained, capsys):
     planned, folder, frame = trained
     missing = dataclasses.replace(planned[0], depth=5)
     assert sweep([*planned, missing], folder, train=False).equals(frame)
-    assert "depth 5; sigma 0.0; seed 0 (1 runs)" in capsys.readouterr().out
+    assert "depth 5; sigma 0.0; seed 0 (1 run)" in capsys.readouterr().out
     with pytest.raises(ValueError, match="nothing to show"):
         sweep([missing], folder, train=False)
 
