@@ -11,7 +11,8 @@ class Highway(layers.Layer):
     """y = T relu(W x + b) + (1 - T) x with the gate T = sigmoid(V x + c).
 
     W is `kernel`, b `bias`, V `transform_kernel`, c `transform_bias`: for Layer Langevin one layer.
-    c starts at -3, so that the layer first carries x on: T is near .05.
+    c starts at -3, so that the layer first carries x on: T is near .05.  b starts as the author's
+    does, which Keras's default for a weight without an initializer draws: Glorot uniform.
 
     Args:
         kernel_initializer: name of a Keras initializer, for W and V.
@@ -26,7 +27,7 @@ class Highway(layers.Layer):
     def build(self, input_shape):
         width = input_shape[-1]
         self.kernel = self._square("kernel", width)
-        self.bias = self.add_weight((width,), "zeros", name="bias")
+        self.bias = self.add_weight((width,), "glorot_uniform", name="bias")
         self.transform_kernel = self._square("transform_kernel", width)
         carry = initializers.Constant(-3.0)
         self.transform_bias = self.add_weight((width,), carry, name="transform_bias")

@@ -82,14 +82,14 @@ def densenet(shape, classes, run):
     """A convolution, three dense blocks, a transition between any two (Huang et al. 2016).
 
     Each 3x3 convolution of a block sees all that the block made before and adds 5 channels; a
-    transition, a 1x1 convolution and pooling, keeps their number.  No bottlenecks.
+    transition, a 1x1 convolution, ReLU and pooling, keeps their number.  No bottlenecks.
     """
     inputs = Input(shape)
     x = _convolution(inputs, run.filters, 3, "conv", run)
     for block, convolutions in enumerate(run.blocks, start=1):
         if block > 1:
             name = f"transition_{block - 1}"
-            x = _convolution(_activated(x), x.shape[-1], 1, name, run)
+            x = layers.ReLU()(_convolution(_activated(x), x.shape[-1], 1, name, run))
             x = layers.AveragePooling2D(2)(x)
         for number in range(1, convolutions + 1):
             name = f"block_{block}_conv_{number}"
@@ -130,15 +130,15 @@ def _layer(x, kind, sizes, name, place, run):
 
 def _output(inputs, x, classes, run):
     remedy = remedies.of(run.remedy)
-    initializer = remedy.kernel_initializer(run.initializer)
-    return Model(inputs, remedy.output(classes, kernel_initializer=initializer, name="output")(x))
+    made = {"kernel_initializer": remedy.kernel_initializer(run.initializer), "name": "output"}
+    if not remedy.bias:
+        made["use_bias"] = False
+    return Model(inputs, remedy.output(classes, **made)(x))
 
 
 def _convolution(x, filters, side, name, run, strides=1):
-    # No bias: batch normalization would take it out again, and its gradient, a rounding error,
-    # gives it so much noise that the moving averages lose track of it.
     return layers.Conv2D(
-        filters, side, strides, "same", use_bias=False, kernel_initializer=run.initializer,
+        filters, side, strides, "same", use_bias=run.conv_bias, kernel_initializer=run.initializer,
         name=name,
     )(x)  # fmt: skip
 
@@ -161,7 +161,11 @@ BUILDERS = {
     "densenet121": densenet121,
 }
 # The author's blocks and first filters, of the models that have them.
-SIZES = {"resnet": ((6, 6, 6), 8), "vgg": ((6, 6, 6), 8), "densenet": ((6, 6, 6), 16)}
+SIZES = {"resnet": ((6, 6, 6), 8), "vgg": ((5, 5, 5), 16), "densenet": ((6, 6, 6), 16)}
+# How often a model has come to mean another network: its older runs have other keys.
+REVISIONS = {"highway": 1, "resnet": 1, "vgg": 1, "densenet": 1}
+# Whose convolutions' biases `conv_bias` is about: batch normalization follows them.
+NORMALIZED = tuple(SIZES)
 # Smaller images are brought to so many pixels a side: below, pooling leaves nothing.
 LEAST_SIDE = {"conv-dense": 16, "resnet": 16, "vgg": 16, "densenet": 16, "densenet121": 32}
 
@@ -196,7 +200,7 @@ def fresh(run, dataset):
     """The run's model for a data set, as its remedy starts it."""
     model = build(run, dataset.x_train.shape[1:], dataset.classes)
     if start := remedies.of(run.remedy).start:
-        start(model, dataset.x_train[:START_IMAGES].astype("float32") / 255)
+        start(model, dataset.x_train[:START_IMAGES].astype("float32") / 255, run.seed)
     return model
 
 

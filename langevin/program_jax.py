@@ -18,7 +18,7 @@ import keras
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
-from langevin import augmentation, models, noise, optimizers, placement
+from langevin import augmentation, models, noise, optimizers, placement, remedies
 from langevin.stack import Stack, shaped
 from langevin.store import root
 from langevin.training import MEASURED_AT_ONCE, measured_images
@@ -98,6 +98,9 @@ class Program:
         self.optimizer = optimizers.from_run(run, None, _Given)
         self.optimizer.build([keras.Variable(np.zeros(self.ends[-1], keras.config.floatx()))])
         self.slots = [v for v in self.optimizer.variables if v is not self.optimizer.given]
+        self.after_step = remedies.of(run.remedy).after_step
+        numbers = [i if len(v.shape) > 1 else -1 for i, v in enumerate(variables)]
+        self.kernel_of = np.repeat(numbers, np.diff([0, *self.ends])).astype("int32")
         # A remedy's layers may have losses of their own.
         self.stack = Stack.of(self.model) if run.remedy is None else None
         # On a CPU two batches of linear systems, which some of them solve, can wait for each other
@@ -260,7 +263,10 @@ class Program:
         known = {id(v): value for v, value in zip(self.slots, slots)}
         known |= {id(self.optimizer.given): given, id(self.optimizer._learning_rate): rate}
         values = [known[id(v)] for v in self.optimizer.variables]
+        before = weights
         [weights], values = self.optimizer.stateless_apply(values, [flat], [weights])
+        if self.after_step:
+            weights = self.after_step(before, weights, self.kernel_of, len(self.paths))
         new = {id(v): value for v, value in zip(self.optimizer.variables, values)}
         return weights, others, [new[id(v)] for v in self.slots]
 

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from langevin import augmentation, models, optimizers, placement
+from langevin import augmentation, models, optimizers, placement, remedies
 from langevin.training import MEASURED_AT_ONCE, measured_images
 
 # Each program is traced once, as it must be; TensorFlow counts all by the code that they share, and
@@ -23,6 +23,18 @@ float64 = contextlib.nullcontext
 def group_size(run, dataset):
     """1: TensorFlow trains the runs of a program one after another."""
     return 1
+
+
+# More spans than this are held as one, and the noise is multiplied with a mask.
+MOST_SPANS = 3
+
+
+class _Masked:
+    """Mixin: a Langevin optimizer of one flat vector, whose noise reaches a part of it."""
+
+    def _draw(self):
+        [normals] = super()._draw()
+        return (normals * self.mask,)
 
 
 class Program:
@@ -46,10 +58,20 @@ class Program:
         paths = [v.path for v in variables]
         noisy = placement.choose(paths, placement.from_text(paths, run.langevin_layers))
         spans = [list(s) for _, s in itertools.groupby(range(len(paths)), noisy.__contains__)]
+        masked = len(spans) > MOST_SPANS
+        self.after_step = remedies.of(run.remedy).after_step
+        if masked or self.after_step:
+            spans = [list(range(len(paths)))]
         self.sizes = [[math.prod(self.shapes[i]) for i in span] for span in spans]
         self.weights = [keras.Variable(np.zeros(sum(s), keras.config.floatx())) for s in self.sizes]
-        chosen = [number for number, span in enumerate(spans) if span[0] in noisy]
-        self.optimizer = optimizers.from_run(run, chosen)
+        chosen = [number for number, span in enumerate(spans) if set(span) & set(noisy)]
+        self.optimizer = optimizers.from_run(run, chosen, _Masked if masked else None)
+        if masked:
+            mask = [np.full(math.prod(s), i in noisy) for i, s in enumerate(self.shapes)]
+            self.optimizer.mask = tf.constant(np.concatenate(mask), keras.config.floatx())
+        # The number of each weight's kernel, -1 in a bias.
+        numbers = [i if len(s) > 1 else -1 for i, s in enumerate(self.shapes)]
+        self.kernel_of = tf.constant(np.repeat(numbers, [math.prod(s) for s in self.shapes]), "int32")
         self.optimizer.build(self.weights)
         self.blank = [v.numpy() for v in self.optimizer.variables]
 
@@ -135,7 +157,12 @@ class Program:
                 variable.assign(value)
             self.optimizer.learning_rate.assign(rates[step])
             self.optimizer.sigma.assign(sigmas[step])
+            before = [tf.identity(w.value) for w in self.weights] if self.after_step else None
             self.optimizer.apply(gradients, self.weights)
+            if self.after_step:
+                [was], [weights] = before, self.weights
+                now = self.after_step(was, weights.value, self.kernel_of, len(self.shapes))
+                weights.assign(now)
 
     def _measure(self):
         values, state = self._values(), self.model.non_trainable_variables

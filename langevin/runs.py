@@ -65,8 +65,11 @@ class Run:
             `langevin.models`.  Images too small for it are enlarged or padded.
         depth: hidden dense layers, or highway layers after the first dense one; of the other models
             it follows from `blocks` and may be left out.
-        blocks: of resnet, vgg and densenet, three whole numbers; None for the author's 6, 6, 6.
-        filters: of their first convolution; None for the author's 8, in a densenet 16.
+        blocks: of resnet, vgg and densenet, three whole numbers; None for the author's 6, 6, 6,
+            of vgg 5, 5, 5.
+        filters: of their first convolution; None for the author's 8, in a vgg and densenet 16.
+        conv_bias: whether convolutions that batch normalization follows, of resnet, vgg and
+            densenet, have biases, as the author's do.
         dataset: "mnist", "cifar10", "cifar100", "digits" or a path ending in .npz.
         train_size: how many of the first training images to use, and of the test images the same
             share, or 1,000; None for all.
@@ -78,7 +81,8 @@ class Run:
         epsilon: the optimizer's; None for the variant's own.
         learning_rate: at the start.
         sigma: the noise's scale at the start; 0 is the plain optimizer, whatever comes next.
-        langevin_layers: as for the optimizers, without predicates, or "shallowest 30 %".
+        langevin_layers: as for the optimizers, without predicates, or "shallowest 30 %", "kernels" or
+            "biases".
         noise_cap: upper bound of P inside the noise.
         noise_start, noise_stop: the noise's window, in fractions of all steps.
         noise_bias_correction: whether P inside L-Adam's noise carries Adam's correction of m, as
@@ -103,6 +107,7 @@ class Run:
         lambda value: value is None or _blocks(value),
     )  # fmt: skip
     filters: int | None = count(None, optional=True)
+    conv_bias: bool = setting(True, bool, "true or false")
     dataset: str = setting(
         "mnist", str, f"one of {', '.join(NAMED_DATA)} or a path ending in .npz",
         lambda value: value in NAMED_DATA or value.endswith(".npz"),
@@ -117,7 +122,8 @@ class Run:
     sigma: float = number(0.0, ">= 0", lambda value: value >= 0)
     langevin_layers: float | str | tuple | None = setting(
         None, (int, float, str, list, tuple, type(None)),
-        "null, a fraction in (0, 1], a list of layer numbers or names, or 'shallowest 30 %'",
+        "null, a fraction in (0, 1], a list of layer numbers or names, 'shallowest 30 %', 'kernels' or "
+        "'biases'",
         _layers,
     )  # fmt: skip
     noise_cap: float | None = positive_or_none()
@@ -180,6 +186,11 @@ class Run:
         if blocks:
             blocks, filters = tuple(self.blocks or blocks), self.filters or filters
             self._set(blocks=blocks, filters=filters)
+        if not self.conv_bias and self.model not in models.NORMALIZED:
+            raise ValueError(
+                f"`conv_bias` must be true but for {', '.join(models.NORMALIZED)}. Received: False "
+                f"with model {self.model!r}"
+            )
         if depth := models.depth_of(self.model, blocks):
             if self.depth not in (depth, Run.depth):
                 raise ValueError(
@@ -338,6 +349,8 @@ def _key_in(schema, run):
     settings = {k: v for k, v in run.settings().items() if v != defaults[k]}
     data, size = data_facts(run.dataset)[0], group_size(run.program())
     facts = [settings, schema, keras.backend.backend(), data, size]
+    if revision := models.REVISIONS.get(run.model):
+        facts.append(revision)
     if device() != "cpu":  # its numbers are others; a CPU's runs were recorded first
         facts.append(device())
     return digest(json.dumps(facts, sort_keys=True))

@@ -46,15 +46,15 @@ def fit(runs, dataset, checkpoint=None, progress=None):
     Returns: for each run a list of one dict an epoch, epoch 0 before training: loss and accuracy
         (on the first training images, `measured_images`), val_loss, val_accuracy, kernel_sd (a
         number a layer), what `Run.probe` asks for, seconds and compile_seconds (the group's, shared
-        out among its runs), diverged.  A run stops where it diverges: a loss that is not finite or,
-        in a network without batch normalization, above 10 ln(classes).
+        out among its runs), diverged.  A run stops where it diverges: where a loss is not finite.
+        A large loss alone stops nothing: networks come back from it.
     """
     first, images = runs[0], len(dataset.x_train)
     check(first, dataset)
     # A group has its full size; what is missing is filled with its first run again.
     group = [*runs, *[first] * (group_size(first, dataset) - len(runs))]
     steps = images // first.batch_size
-    plans = [_schedule(run, run.epochs * steps) for run in group]
+    plans = [_schedule(run, run.epochs * steps, steps) for run in group]
     rates, sigmas = (np.stack(each) for each in zip(*plans))
     begun = time.perf_counter()
     misses = _program.cache_info().misses
@@ -93,7 +93,7 @@ def after(run, dataset, steps):
     """
     images = len(dataset.x_train)
     many = images // run.batch_size
-    rates, sigmas = (values[None, :many] for values in _schedule(run, run.epochs * many))
+    rates, sigmas = (values[None, :many] for values in _schedule(run, run.epochs * many, many))
     orders, moves = order(run.seed, 1, images)[None], _moves([run], 1, images)
     with double_precision():
         program = _program_in_double_precision(run.program(), dataset)
@@ -131,9 +131,12 @@ def check(run, dataset):
         placement.choose([v.path for v in model.trainable_variables], run.langevin_layers)
 
 
-def _schedule(run, steps):
+def _schedule(run, steps, of_epoch):
     window = run.noise_start, run.noise_stop
     rates, sigmas = schedules.values(run.schedule, run.learning_rate, run.sigma, steps, window)
+    if warm_up := remedies.of(run.remedy).warm_up:
+        rising = warm_up(steps, of_epoch)
+        rates[:rising] *= np.arange(1, rising + 1, dtype="float32") / rising
     if not run.noise_bias_correction:
         # sqrt(P) in the noise holds 1 / sqrt(1 - beta_1^t): so sigma can take it out again.
         sigmas *= np.sqrt(1 - BETA_1 ** np.arange(1, steps + 1), dtype="float32")
@@ -245,14 +248,8 @@ def _pace(program, run):
 
 
 def _note(histories, epoch, program, run, begun, compile_seconds=0.0):
-    """Add an epoch's row to the history of every run that has not diverged.
-
-    Before the first epoch none has.  With batch normalization a loss may be as large as it likes as
-    long as it is finite: it is measured by running averages, and in a deep network whose weights
-    move fast they take epochs to follow, while training goes well.
-    """
-    averaged = any(v.path.endswith("moving_mean") for v in program.model.non_trainable_variables)
-    limit = np.finfo("float32").max if averaged else 10 * math.log(program.dataset.classes)
+    """Add an epoch's row to the history of every run that has not diverged; before the first epoch
+    none has."""
     measured = program.measure()
     if run.probe:
         for numbers, _ in zip(measured, program.visit()):
@@ -261,8 +258,8 @@ def _note(histories, epoch, program, run, begun, compile_seconds=0.0):
     for history, numbers in zip(histories, measured):
         if history and history[-1]["diverged"]:
             continue
-        # Not `>`: NaN must count as diverged.
-        diverged = epoch > 0 and not (numbers["loss"] <= limit and numbers["val_loss"] <= limit)
+        finite = math.isfinite(numbers["loss"]) and math.isfinite(numbers["val_loss"])
+        diverged = epoch > 0 and not finite
         shares = {"compile_seconds": compile_seconds / len(histories)}
         shares |= {"diverged": diverged, "seconds": seconds / len(histories)}
         history.append({"epoch": epoch, **numbers, **shares})

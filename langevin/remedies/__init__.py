@@ -10,6 +10,7 @@ from langevin.remedies import (
     activations,
     curvature,
     diversity,
+    interventions,
     joins,
     kernels,
     shapes,
@@ -23,7 +24,7 @@ from langevin.remedies.record import Remedy
 MODELS = ("dense", "conv-dense")  # whose builders read the slots
 PLAIN = Remedy("Nair and Hinton, ICML 2010", "code", "f(W x + b), f = relu")
 _CONCEPTS = (activations, shapes, transformed, diversity, joins, kernels, targets, updates,
-             curvature, spectrum)  # fmt: skip
+             curvature, spectrum, interventions)  # fmt: skip
 BY_NAME = {name: one for concept in _CONCEPTS for name, one in concept.MEMBERS.items()}
 
 

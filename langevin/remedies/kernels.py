@@ -43,7 +43,7 @@ class NormalizedConv2D(WeightNormalized, layers.Conv2D):
     """Weight-normalized `keras.layers.Conv2D`."""
 
 
-def standardize(model, images):
+def standardize(model, images, seed):
     """Layer after layer, g = 1 / sd(t) and b = -mean(t) / sd(t) for t = v x / |v| on these images:
     every unit then has mean 0 and variance 1 there before its activation."""
     x = ops.convert_to_tensor(images)

@@ -28,8 +28,13 @@ class Remedy:
             its input, the layer without activation, the activation, and its place in (0, 1].
         inputs: makes a layer for the network's input.
         width: units of a hidden layer; fewer where a unit has more weights than one of 64 has.
-        start: called with (model, images / 255) before training.
+        bias: whether hidden layers and the output have biases.
+        start: called with (model, images / 255, the run's seed) before training.
         optimizer: a mixin before the optimizer's class.
+        warm_up: from (the number of all steps, of an epoch's steps) to the steps over which the
+            learning rate rises linearly to its value.
+        after_step: called with (weights before a step, weights after it, the number of each
+            weight's kernel or -1 in a bias, the number of variables), flat tensors; returns the weights to go on with.
         pace: called before every epoch with (optimizer, model, the loss of the first images as a
             function of its weights); returns what the run's learning rate is multiplied with.
         backends: where it trains.
@@ -47,8 +52,11 @@ class Remedy:
     join: Callable | None = None
     inputs: Callable | None = None
     width: int = 64
+    bias: bool = True
     start: Callable | None = None
     optimizer: type | None = None
+    warm_up: Callable | None = None
+    after_step: Callable | None = None
     pace: Callable | None = None
     backends: tuple = BACKENDS
 
@@ -57,6 +65,8 @@ class Remedy:
         number and that of all, `initializer` the run's."""
         number, depth = place
         made = {"kernel_initializer": self.kernel_initializer(initializer), "name": name}
+        if not self.bias:
+            made["use_bias"] = False
         if self.regularizer:
             made["kernel_regularizer"] = self.regularizer()
         activation = self.activation(depth)

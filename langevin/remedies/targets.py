@@ -72,7 +72,7 @@ def drop_fixed(x, linear, activation, share):
     return y[ROWS:, :] if share == 1 and isinstance(linear, TargetDense) else y
 
 
-def project(model, images):
+def project(model, images, seed):
     """Fixes the first images, and starts every T where random weights send them: T = A W."""
     fixed = next(layer for layer in model.layers if isinstance(layer, FixedBatch))
     fixed.images.assign(np.resize(images, (ROWS, *images.shape[1:])).reshape(fixed.images.shape))

@@ -145,6 +145,25 @@ class GradientNoise(_Noise):
         super().apply(noisy, trainable_variables)
 
 
+class Atan2:
+    """theta <- theta - lr a atan2(m', b sqrt(v')), m' and v' Adam's corrected averages.
+
+    Adam without an epsilon: the step does not change when all gradients are scaled.  a = 1.27 and
+    b = 1 make it Adam's where m' is small beside sqrt(v').  Plain: it has no noise of its own.
+
+    Source: Everett et al., arXiv 2407.05872.  Mark: second.
+    """
+
+    scale = 1.27
+
+    def _published(self, gradient, variable):
+        momentum = self._average(self._momentums, variable, gradient, self.beta_1)
+        velocity = self._average(self._velocities, variable, ops.square(gradient), self.beta_2)
+        momentum = momentum / (1 - self._power(self.beta_1, velocity.dtype))
+        velocity = velocity / (1 - self._power(self.beta_2, velocity.dtype))
+        return self.scale, ops.arctan2(momentum, ops.sqrt(velocity))
+
+
 def _value(variable):
     return ops.convert_to_tensor(variable)
 
@@ -164,6 +183,12 @@ MEMBERS = {
         "20 Langevin steps pulled back to x, then x <- their running mean",
         optimizer=EntropySGD,
         **_DRAWS,
+    ),
+    "adam-atan2": Remedy(
+        "Everett et al., arXiv 2407.05872",
+        "second",
+        "Adam without epsilon: the step is lr 1.27 atan2(m', sqrt(v'))",
+        optimizer=Atan2,
     ),
     "gradient-noise": Remedy(
         "Neelakantan et al., arXiv 1511.06807",
