@@ -64,7 +64,7 @@ test test-lowest test-browser test-arrivals: export OMP_NUM_THREADS = 1
 test test-lowest test-browser test-arrivals: export TF_NUM_INTRAOP_THREADS = 1
 
 test: lint  ## lint, then every test: both backends, and every notebook in the smoke profile
-	KERAS_BACKEND=jax .venv/bin/$(PYTEST) $(OPTIMIZER_TESTS) $(wildcard tests/test_*_jax.py)
+	KERAS_BACKEND=jax .venv/bin/$(PYTEST) $(OPTIMIZER_TESTS) $(wildcard tests/test_*_jax.py tests/experiments/*/test_*_jax.py)
 	.venv/bin/$(PYTEST)
 
 test-lowest: .venv-lowest/.ready  ## the optimizers' tests on the lowest versions of everything

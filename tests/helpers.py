@@ -25,7 +25,10 @@ from hypothesis import strategies as st
 from keras import ops
 
 import langevin
-from langevin import augmentation, models, optimizers, runs, training
+from langevin.experiments.data import augmentation
+from langevin.experiments.networks import models
+from langevin.experiments.training import loop as training
+from langevin.experiments.training import optimizers, runs
 
 BACKEND = keras.backend.backend()
 # Values of every kind, for the tests of what is refused.

@@ -37,7 +37,7 @@ BLOCK = {"dataset": "digits", "batch_size": 64, "depth": 2, "epochs": 3, "sigma"
 
 def child(folder, seeds):
     """A sweep in a folder, which says where it is and notes what it begins."""
-    from langevin import grid, sweep
+    from langevin.experiments import grid, sweep
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as the command line does
     tell()
@@ -46,7 +46,8 @@ def child(folder, seeds):
 
 def tell():
     """Have this process, and those that will train for it, say where they are."""
-    from langevin import executors, store, training
+    from langevin.experiments.training import executors, store
+    from langevin.experiments.training import loop as training
 
     fit, whole = training.fit, store.whole
     training.CHECKPOINT_SECONDS = 0.0
@@ -70,7 +71,7 @@ def tell():
 
 
 def start_worker():
-    from langevin import executors
+    from langevin.experiments.training import executors
 
     executors._one_thread()
     tell()
@@ -84,7 +85,7 @@ NOTEBOOK = {
             ("a", ["parameters"], "seeds = 1\nfolder = ''"),
             ("b", [], "import soak\nsoak.child(folder, seeds)"),
             ("c", [], "import pandas as pd, matplotlib.pyplot as plt\n"
-                      "from langevin import style\n"
+                      "from langevin.experiments.results import style\n"
                       "figure, axes = plt.subplots()\n"
                       "axes.plot([seeds])\n"
                       "style.save(figure, 'smoke', 'one', pd.DataFrame({'seeds': [seeds]}))"),
@@ -241,7 +242,7 @@ def campaigns(folder, expected, until, counts):
 def inputs_tried(minutes):
     """Arbitrary input, other than in `make test`: how much of it there was; fails as tests do."""
     command = [sys.executable, "-m", "pytest", "-q", "--hypothesis-show-statistics",
-               "tests/test_input.py", "tests/test_input_optimizers.py",
+               "tests/experiments/training/test_input.py", "tests/test_input_optimizers.py",
                "-k", "taken or error or grid"]  # fmt: skip
     tried, until = 0, time.monotonic() + 60 * minutes
     while tried == 0 or time.monotonic() < until:

@@ -13,7 +13,7 @@ from helpers import assert_normal, steps, variables_of
 from keras import ops
 
 import langevin
-from langevin.store import root
+from langevin.experiments.training.store import root
 
 N = 100_000
 DOCUMENT = (root() / "docs" / "use.md").read_text()

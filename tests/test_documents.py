@@ -11,8 +11,8 @@ import keras
 import pytest
 
 import langevin
-from langevin import __main__
-from langevin.store import root
+from langevin.experiments.studies import commands
+from langevin.experiments.training.store import root
 
 DOCUMENTS = [root() / "README.md", *sorted((root() / "docs").glob("*.md"))]
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.S | re.M)
@@ -42,33 +42,33 @@ def test_the_code_of_a_document_runs_from_top_to_bottom(name, tmp_path, monkeypa
     assert isinstance(names["model"].optimizer, langevin.Langevin)
 
 
-def commands():
+def typed():
     """What is typed in documents as `python -m langevin …`."""
     texts = [re.findall(r"python -m langevin ([^`\n#]*)", path.read_text()) for path in DOCUMENTS]
     return sorted({line.strip() for text in texts for line in text})
 
 
-@pytest.mark.parametrize("line", commands())
+@pytest.mark.parametrize("line", typed())
 def test_the_command_line_understands_what_documents_say(line, monkeypatch, capsys):
     words = shlex.split(line)
     if "my-figure" in words:  # made by the reader; in tests/arrivals
         words[words.index("my-figure")] = "start-here"
     heard = []
-    monkeypatch.setitem(__main__.COMMANDS, words[0], heard.append)
-    assert __main__.main(words) is None
+    monkeypatch.setitem(commands.COMMANDS, words[0], heard.append)
+    assert commands.main(words) is None
     assert heard[0].command == words[0]
 
 
 def test_a_command_that_there_is_not_fails(capsys):
     with pytest.raises(SystemExit):
-        __main__.main(["list", "--profile", "none"])
+        commands.main(["list", "--profile", "none"])
 
 
 @pytest.mark.parametrize("words", ["train --workers", "verify --runs", "verify --record"])
 @pytest.mark.parametrize("count", ["abc", "0", "-1", "1.5", ""])
 def test_a_wrong_count_is_refused_with_what_was_expected_and_received(words, count, capsys):
     with pytest.raises(SystemExit):
-        __main__.main([*words.split(), count])
+        commands.main([*words.split(), count])
     said = f"{words.split()[1]}: must be a whole number >= 1. Received: {count!r}"
     assert said in capsys.readouterr().err
 
@@ -88,7 +88,7 @@ def examples():
     found, finder = [], doctest.DocTestFinder(exclude_empty=True)
     other = {"tensorflow": "jax", "jax": "tensorflow"}[keras.backend.backend()]
     for one in pkgutil.walk_packages(langevin.__path__, "langevin."):
-        if one.name not in ("langevin.__main__", f"langevin.program_{other}"):
+        if one.name not in ("langevin.__main__", f"langevin.experiments.training.program_{other}"):
             module = importlib.import_module(one.name)
             found += [test for test in finder.find(module) if test.examples]
     return found

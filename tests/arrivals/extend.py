@@ -27,6 +27,6 @@ def test_a_model_an_optimizer_and_a_figure_are_added_as_documented(checkout, env
         )
         assert answer.returncode == 0, f"{code}\n{answer.stdout}\n{answer.stderr}"
         assert language != "bash" or "pytest" not in code or " passed" in answer.stdout
-    assert done == {"append": 6, "bash": 3, "run": 2}
+    assert done == {"append": 7, "bash": 3, "run": 2}
     assert (checkout / "figures" / "smoke" / "my-figure.png").exists()
     assert "colab-cell" in (checkout / "notebooks" / "my-figure.ipynb").read_text()

@@ -9,7 +9,7 @@ import nbformat
 import pytest
 import yaml
 
-from langevin import badges
+from langevin.experiments.studies import badges
 
 # What Colab had at the time of writing.
 COLAB = ["tensorflow-cpu==2.20.0", "keras==3.13.0", "pandas==2.2.3", "numpy==2.0.2"]

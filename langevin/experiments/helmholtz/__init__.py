@@ -1,0 +1,1 @@
+"""Helmholtz machines: their rules, their learnings, their likelihood."""

@@ -1,0 +1,1 @@
+"""The paper's models, their layers, and the remedies for depth."""

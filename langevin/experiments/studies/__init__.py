@@ -1,0 +1,1 @@
+"""Profiles, notebooks, and what is made of their runs."""
