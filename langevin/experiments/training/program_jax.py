@@ -18,12 +18,6 @@ import keras
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
-<<<<<<< HEAD:langevin/program_jax.py
-from langevin import augmentation, models, noise, optimizers, placement, remedies
-from langevin.stack import Stack, shaped
-from langevin.store import root
-from langevin.training import MEASURED_AT_ONCE, measured_images
-=======
 from langevin import noise, placement
 from langevin.experiments.data import augmentation
 from langevin.experiments.networks import models, remedies
@@ -32,7 +26,6 @@ from langevin.experiments.training.loop import MEASURED_AT_ONCE, measured_images
 from langevin.experiments.training.placement import from_text
 from langevin.experiments.training.stack import Stack, shaped
 from langevin.experiments.training.store import root
->>>>>>> move:langevin/experiments/training/program_jax.py
 
 # Runs in a group at most, and bytes that a group may take.
 MOST_TOGETHER = {"cpu": 8, "gpu": 32}

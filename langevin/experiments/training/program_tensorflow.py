@@ -8,17 +8,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-<<<<<<< HEAD:langevin/program_tensorflow.py
-from langevin import augmentation, models, optimizers, placement, remedies
-from langevin.training import MEASURED_AT_ONCE, measured_images
-=======
 from langevin import placement
 from langevin.experiments.data import augmentation
 from langevin.experiments.networks import models, remedies
 from langevin.experiments.training import optimizers
 from langevin.experiments.training.loop import MEASURED_AT_ONCE, measured_images
 from langevin.experiments.training.placement import from_text
->>>>>>> move:langevin/experiments/training/program_tensorflow.py
 
 # Each program is traced once, as it must be; TensorFlow counts all by the code that they share, and
 # would warn of retracing.
@@ -80,7 +75,8 @@ class Program:
             self.optimizer.mask = tf.constant(np.concatenate(mask), keras.config.floatx())
         # The number of each weight's kernel, -1 in a bias.
         numbers = [i if len(s) > 1 else -1 for i, s in enumerate(self.shapes)]
-        self.kernel_of = tf.constant(np.repeat(numbers, [math.prod(s) for s in self.shapes]), "int32")
+        numbers = np.repeat(numbers, [math.prod(s) for s in self.shapes])
+        self.kernel_of = tf.constant(numbers, "int32")
         self.optimizer.build(self.weights)
         self.blank = [v.numpy() for v in self.optimizer.variables]
 

@@ -82,8 +82,8 @@ class Run:
         epsilon: the optimizer's; None for the variant's own.
         learning_rate: at the start.
         sigma: the noise's scale at the start; 0 is the plain optimizer, whatever comes next.
-        langevin_layers: as for the optimizers, without predicates, or "shallowest 30 %", "kernels" or
-            "biases".
+        langevin_layers: as for the optimizers, without predicates, or "shallowest 30 %",
+            "kernels" or "biases".
         noise_cap: upper bound of P inside the noise.
         noise_start, noise_stop: the noise's window, in fractions of all steps.
         noise_bias_correction: whether P inside L-Adam's noise carries Adam's correction of m, as
@@ -123,8 +123,8 @@ class Run:
     sigma: float = number(0.0, ">= 0", lambda value: value >= 0)
     langevin_layers: float | str | tuple | None = setting(
         None, (int, float, str, list, tuple, type(None)),
-        "null, a fraction in (0, 1], a list of layer numbers or names, 'shallowest 30 %', 'kernels' or "
-        "'biases'",
+        "null, a fraction in (0, 1], a list of layer numbers or names, or 'shallowest 30 %', "
+        "'kernels', 'biases'",
         _layers,
     )  # fmt: skip
     noise_cap: float | None = positive_or_none()

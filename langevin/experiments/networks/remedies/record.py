@@ -34,7 +34,8 @@ class Remedy:
         warm_up: from (the number of all steps, of an epoch's steps) to the steps over which the
             learning rate rises linearly to its value.
         after_step: called with (weights before a step, weights after it, the number of each
-            weight's kernel or -1 in a bias, the number of variables), flat tensors; returns the weights to go on with.
+            weight's kernel or -1 in a bias, the number of variables), flat tensors; returns the
+            weights to go on with.
         pace: called before every epoch with (optimizer, model, the loss of the first images as a
             function of its weights); returns what the run's learning rate is multiplied with.
         backends: where it trains.
