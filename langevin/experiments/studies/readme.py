@@ -9,22 +9,46 @@ import yaml
 
 from langevin.experiments.bench import costs
 from langevin.experiments.helmholtz import learning, likelihood
-from langevin.experiments.results import markdown, report
+from langevin.experiments.results import analysis, markdown, report
 from langevin.experiments.studies import landscape, profiles, rates, tables
 from langevin.experiments.studies import remedies as study
+from langevin.experiments.studies.answer import text as answer
 from langevin.experiments.training import runs, sweeps
 from langevin.experiments.training.store import root
 
+CLAIMS = {
+    "C1": "shallow networks gain nothing",
+    "C2": "the deeper the network, the larger the gain",
+    "C3": "noise on the deepest layers alone is enough",
+    "C4": "deep residual networks gain",
+}
 MARK = re.compile(r"(<!-- (\w+): made by `make \w+`[^>]*-->\n).*?(<!-- /\2 -->)", re.S)
 
 
-def answer():
-    """The first screen: the answer, why, and where the paper's claims hold."""
-    why, _ = report.why(tables.finals_of("paper", "mechanism"))
-    networks = (tables.finals_of("paper", name) for name in ("depth-mnist", "highway"))
-    claims = "**The paper's claims**, by the rule fixed before the runs:"
-    paragraphs = [report.answer(*networks), f"**Why.** {why}", claims, report.by_claim(_claims())]
-    return "\n\n".join(paragraphs)
+def claims():
+    """A row a claim: how many settings it holds in, does not hold in, and is not decided in."""
+    rows = []
+    judged = _claims()
+    kinds = [analysis.HOLDS, analysis.DOES_NOT]
+    for claim, group in judged.groupby("claim"):
+        counts = [(group.verdict == kind).sum() for kind in kinds]
+        rows.append([f"{claim}: {CLAIMS[claim]}", *counts, len(group) - sum(counts)])
+    return markdown.table(["claim", "holds in", "does not hold in", "other settings"], rows)
+
+
+def notebooks():
+    """A row a notebook: its question, and how many of its runs are recorded."""
+    rows = []
+    for notebook in profiles.notebooks("paper"):
+        planned, found = _planned_and_found(notebook)
+        recorded = f"{len(found):,} of {len(planned):,}" if planned else "–"
+        rows.append([f"[{notebook}](notebooks/{notebook}.ipynb)", _question(notebook), recorded])
+    return markdown.table(["notebook", "question", "recorded runs"], rows)
+
+
+def _question(notebook):
+    text = nbformat.read(profiles.notebook_path(notebook), 4).cells[0].source
+    return text.splitlines()[0].lstrip("# ")
 
 
 def verdicts():
@@ -49,8 +73,7 @@ def table():
     head = ["figure", "question", "command", "claims", "quick, 2 cores"]
     rows, judged = [], _claims()
     for notebook in profiles.notebooks("paper"):
-        text = nbformat.read(profiles.notebook_path(notebook), 4).cells[0].source
-        title = text.splitlines()[0].lstrip("# ")
+        title = _question(notebook)
         claims = ", ".join(sorted(set(judged.claim[judged.figure == notebook]))) or "–"
         planned, found = _planned_and_found(notebook)
         quick, _ = _planned_and_found(notebook, "quick")
@@ -182,6 +205,8 @@ def write():
     fill(
         {
             "answer": answer,
+            "claims": claims,
+            "notebooks": notebooks,
             "verdicts": verdicts,
             "findings": findings,
             "table": table,

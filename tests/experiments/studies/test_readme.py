@@ -6,7 +6,8 @@ import pytest
 
 from langevin.experiments.bench import costs
 from langevin.experiments.data import datasets
-from langevin.experiments.studies import profiles, readme
+from langevin.experiments.studies import profiles, readme, tables
+from langevin.experiments.studies.answer import checked_values, require
 from langevin.experiments.training import runs, sweeps
 from langevin.experiments.training.store import root
 
@@ -23,7 +24,7 @@ def test_the_documents_are_made_from_the_recorded_runs_and_made_again_the_same(
 
     before = read()
     names = ("answer", "verdicts", "findings", "table", "partly", "soak", "citation", "beside")
-    names += ("remedies",)
+    names += ("remedies", "claims", "notebooks")
     monkeypatch.setattr(readme, "root", lambda: tmp_path)
     for name in names:
         monkeypatch.setattr(readme, name, lambda name=name: f"what {name} says")
@@ -35,6 +36,20 @@ def test_the_documents_are_made_from_the_recorded_runs_and_made_again_the_same(
         marks = [line for line in old.splitlines() if line.startswith("<!-- ")]
         assert [line for line in new.splitlines() if line.startswith("<!-- ")] == marks
     assert all("".join(once).count(f"what {name} says") == 1 for name in names)
+
+
+def test_a_sentence_that_the_runs_do_not_bear_out_is_named():
+    with pytest.raises(ValueError, match="must support the sentence: .Noise helps.*answer.md"):
+        require(False, "Noise helps.")
+
+
+def test_the_answer_fails_to_build_when_noise_no_longer_helps():
+    finals = tables.finals_of("paper", "epsilon")
+    assert checked_values(finals)["plain_40"] == "5"
+    noisy = (finals.depth == 40) & (finals.sigma > 0)
+    finals.loc[noisy, "started"] = False
+    with pytest.raises(ValueError, match="Noise makes Adam train at 40 layers"):
+        checked_values(finals)
 
 
 def test_the_table_has_a_row_a_notebook_with_its_command(monkeypatch):
@@ -95,11 +110,12 @@ def test_the_citation_names_the_paper():
     assert "{Bras, Pierre}" in said and "{arXiv preprint arXiv:2212.14718}" in said
 
 
-RECORDED = [readme.answer, readme.verdicts, readme.findings, readme.partly, readme.beside,
+RECORDED = [readme.answer, readme.claims, readme.notebooks, readme.verdicts,
+            readme.findings, readme.partly, readme.beside,
             readme.remedies, costs.readme, readme.soak, readme.citation]  # fmt: skip
 
 
 @pytest.mark.parametrize("made", RECORDED)
 def test_what_the_readme_says_is_what_was_recorded_last(made):
-    texts = [(root() / name).read_text() for name in ("README.md", "docs/findings.md")]
+    texts = [path.read_text() for path in (root() / "README.md", *(root() / "docs").glob("*.md"))]
     assert made() in "".join(texts), "make readme"
