@@ -281,6 +281,14 @@ def mcnemar(won, lost):
     return float(min(1.0, 2 * binom.cdf(min(won, lost), won + lost, 0.5)))
 
 
+def wilson(count, n):
+    """95 % limits of the share count / n: Wilson (1927)."""
+    z2, share = norm.ppf((1 + LEVEL) / 2) ** 2, count / n
+    middle = (share + z2 / (2 * n)) / (1 + z2 / n)
+    half = np.sqrt(z2 * (share * (1 - share) / n + z2 / (4 * n * n))) / (1 + z2 / n)
+    return middle - half, middle + half
+
+
 def newcombe(both, won, lost, neither):
     """95 % interval of (won - lost) / n: Newcombe (1998), Stat. Med. 17:2635, method 10.
 
@@ -292,11 +300,9 @@ def newcombe(both, won, lost, neither):
     n = both + won + lost + neither
     if n == 0:
         return np.nan, np.nan
-    z2 = norm.ppf((1 + LEVEL) / 2) ** 2
     p = np.array([both + lost, both + won]) / n
-    middle = (p + z2 / (2 * n)) / (1 + z2 / n)
-    half = np.sqrt(z2 * (p * (1 - p) / n + z2 / (4 * n * n))) / (1 + z2 / n)
-    (d0, d1), (e0, e1) = p - (middle - half), middle + half - p
+    lower, upper = wilson(np.array([both + lost, both + won]), n)
+    (d0, d1), (e0, e1) = p - lower, upper - p
     numerator = both * neither - won * lost
     numerator = max(numerator - n / 2, 0) if numerator > 0 else numerator
     scale = np.sqrt(float((p * (1 - p)).prod())) * n * n
