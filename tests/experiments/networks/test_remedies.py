@@ -44,8 +44,8 @@ def test_every_remedy_differs_from_every_other_and_from_none(after_ten_steps):
     """The distance of runs of one seed, whose batches, starts and draws are the same: 0 for one
     method of two names, else by more than three standard errors (of its logarithm over seeds) above
     the rounding of a loss, 1e-4.  What differs by its random start alone is told from a mere other
-    draw by the tests of its own mathematics, and so is what comes later than ten steps.  One percent
-    of ten steps is less than a step: there the warm-up changes nothing."""
+    draw by the tests of its own mathematics, and so is what comes later than ten steps.  A warm-up
+    over 1 % of ten steps changes none of them."""
     alike = []
     for one, other in itertools.combinations(after_ten_steps, 2):
         distance = np.linalg.norm(after_ten_steps[one] - after_ten_steps[other], axis=1)
