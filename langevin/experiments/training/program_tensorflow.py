@@ -62,8 +62,8 @@ class Program:
         paths = [v.path for v in variables]
         noisy = placement.choose(paths, from_text(paths, run.langevin_layers))
         spans = [list(s) for _, s in itertools.groupby(range(len(paths)), noisy.__contains__)]
-        masked = len(spans) > MOST_SPANS
         self.after_step = remedies.of(run.remedy).after_step
+        masked = len(spans) > (1 if self.after_step else MOST_SPANS)
         if masked or self.after_step:
             spans = [list(range(len(paths)))]
         self.sizes = [[math.prod(self.shapes[i]) for i in span] for span in spans]

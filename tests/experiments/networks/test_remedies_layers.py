@@ -85,7 +85,7 @@ def test_weight_normalization_starts_every_unit_at_mean_0_and_variance_1():
     run = Run(model="conv-dense", depth=4, remedy="weight-normalization", dataset="digits")
     model = models.build(run, (16, 16, 1), 10)
     x = np.abs(images(200, 16, 16, 1)).clip(0, 1)
-    kernels.standardize(model, x)
+    kernels.standardize(model, x, seed=0)
     layers = [one for one in model.layers if isinstance(one, kernels.WeightNormalized)]
     assert len(layers) == 6
     for layer in layers:
@@ -242,7 +242,7 @@ def last_signal(name, start="glorot_uniform", depth=40):
     x = GENERATOR.random((256, 12, 12, 1)).astype("float32")
     model = models.build(run, (12, 12, 1), 10)
     if setup := remedies.of(name).start:
-        setup(model, x)
+        setup(model, x, 0)
     model = models.Model(model.input, model.get_layer("output").input)
     return float(ops.mean(ops.square(model(x, training=True))))
 

@@ -48,7 +48,7 @@ def test_probes_of_the_start_are_those_of_the_fresh_model():
 
 
 def test_a_run_that_diverges_is_probed_and_ends():
-    wild = dataclasses.replace(RUN, learning_rate=1e30, optimizer="sgd", epochs=3)
+    wild = dataclasses.replace(RUN, learning_rate=1e38, optimizer="sgd", epochs=3)
     rows = training.fit([wild], runs.dataset_of(RUN))[0]
     assert rows[-1]["diverged"] and len(rows) < 4
     assert len(rows[-1]["output_variance"]) == 4

@@ -28,6 +28,8 @@ def shallowest(value):
 def placed(value):
     if isinstance(value, (list, tuple)):
         return len(value) > 0 and all(type(item) in (int, str) for item in value)
+    if isinstance(value, str) and value in {"kernels", "biases"}:
+        return True
     return value is None or (number(value, 0, 1) and value > 0) or shallowest(value)
 
 
@@ -41,6 +43,7 @@ VALID = {
         lambda v: isinstance(v, (list, tuple)) and len(v) == 3 and all(whole(n) for n in v)
     ),
     "filters": or_none(whole),
+    "conv_bias": lambda v: type(v) is bool,
     "dataset": lambda v: isinstance(v, str) and (v in IMAGES or v.endswith(".npz")),
     "train_size": or_none(whole),
     "validation": lambda v: type(v) is bool,
@@ -65,7 +68,7 @@ VALID = {
 }
 WORDS = ["vgg", "digits", "a.npz", "rmsprop", "keras", "inverse", "he_normal", "dropout", "1e-3"]
 NEAR = st.one_of(
-    st.sampled_from([*WORDS, "shallowest 30 %"]), st.booleans(), st.none(),
+    st.sampled_from([*WORDS, "shallowest 30 %", "kernels"]), st.booleans(), st.none(),
     st.sampled_from([0, 1, 0.3, 1e-3, 2**31, -1, 1e400, 10**400]),
     st.lists(st.integers(-3, 8), max_size=4), st.tuples(*[st.integers(0, 3)] * 3),
 )  # fmt: skip
@@ -87,7 +90,7 @@ def test_every_setting_has_its_restatement():
 @given(value=NEAR | ANYTHING)
 def test_a_setting_is_taken_if_valid_and_else_named_with_what_came(name, value):
     given_with = {"sigma": 1e-3, name: value}
-    if name in ("blocks", "filters"):
+    if name in ("blocks", "filters", "conv_bias"):
         given_with["model"] = "vgg"
     if valid(name, value):
         run = Run(**given_with)
@@ -110,6 +113,7 @@ def test_settings_together_make_a_run_or_a_named_error(given_with):
         sized = given_with.get("model") in ("vgg", "densenet121") and "depth" in given_with
         sizes = {"blocks", "filters"} & given_with.keys()
         sized |= bool(sizes) and given_with.get("model") not in [*SIZED]
+        sized |= not given_with.get("conv_bias", True) and given_with.get("model") not in [*SIZED]
         keys = {"noise_bias_correction", "remedy"} & given_with.keys()  # have words of their own
         assert not apart or start >= stop or sized or keys
     else:
@@ -123,10 +127,12 @@ OF_VALID = {
     "filters": st.none() | st.integers(1, 999), "train_size": st.none() | st.integers(1, 10**6),
     "dataset": st.sampled_from([*sorted(IMAGES), "mine.npz"]),
     "validation": st.booleans(), "augment": st.booleans(), "probe": st.booleans(),
+    "conv_bias": st.booleans(),
     "optimizer": st.sampled_from(["sgd", "adam", "rmsprop", "adadelta"]),
     "variant": st.sampled_from(["paper", "keras"]), "epsilon": st.none() | number_of,
     "learning_rate": number_of, "sigma": st.floats(0, MOST), "noise_cap": st.none() | number_of,
-    "langevin_layers": st.floats(1e-3, 1) | st.lists(st.integers(-9, 9), min_size=1),
+    "langevin_layers": st.floats(1e-3, 1) | st.lists(st.integers(-9, 9), min_size=1)
+    | st.sampled_from(["kernels", "biases", "shallowest 30 %"]),
     "noise_start": st.floats(0, 0.99), "noise_stop": st.floats(0.01, 1),
     "noise_bias_correction": st.booleans(), "epochs": st.integers(1, 10**6),
     "schedule": st.sampled_from(["drop", "inverse", "constant"]),
@@ -141,7 +147,7 @@ OF_VALID = {
 @given(data=st.data())
 def test_every_valid_setting_is_taken(name, data):
     value = data.draw(OF_VALID[name])
-    others = {"model": "resnet"} if name in ("blocks", "filters") else {}
+    others = {"model": "resnet"} if name in ("blocks", "filters", "conv_bias") else {}
     run = Run(**{"sigma": 1e-3, **others, name: value})
     expected = tuple(value) if isinstance(value, list) else value
     if not (name == "filters" and value is None or name == "langevin_layers" and value == 1):

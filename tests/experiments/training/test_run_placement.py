@@ -28,5 +28,6 @@ def test_other_choices_of_a_run_stay_as_they_are(choice):
     "text", ["deepest 30 %", "shallowest", "shallowest 0 %", "shallowest 3.5", "30"]
 )
 def test_wrong_text_is_an_error(text):
-    with pytest.raises(ValueError, match="`langevin_layers` as text must be like"):
+    expected = "`langevin_layers` as text must be 'kernels', 'biases' or like .*Received: "
+    with pytest.raises(ValueError, match=expected + repr(text)):
         placement.from_text(DENSE, text)

@@ -67,7 +67,7 @@ def test_what_says_the_same_is_the_same_run():
 
 def test_blocks_and_filters_are_those_of_the_models_that_have_them():
     for name, blocks, filters, depth in [
-        ("resnet", (6, 6, 6), 8, 2 * 18 + 2), ("vgg", (6, 6, 6), 8, 2 * 18 + 2),
+        ("resnet", (6, 6, 6), 8, 2 * 18 + 2), ("vgg", (5, 5, 5), 16, 2 * 15 + 2),
         ("densenet", (6, 6, 6), 16, 1 + 18 + 2 + 1), ("densenet121", None, None, 121),
         ("highway", None, None, 3),
     ]:  # fmt: skip

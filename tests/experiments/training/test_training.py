@@ -42,7 +42,7 @@ def train(program, run, steps):
     images = len(program.dataset.x_train)
     order = training.order(run.seed, 1, images)[np.newaxis]
     whole = images // run.batch_size
-    plans = training._schedule(run, run.epochs * whole)
+    plans = training._schedule(run, run.epochs * whole, whole)
     rates, sigmas = (plan[np.newaxis, :whole] for plan in plans)
     program.epoch(order, rates, sigmas, training._moves([run], 1, images), steps)
 
@@ -186,7 +186,16 @@ def test_a_diverging_run_stops_marked():
     run = dataclasses.replace(RUN, optimizer="sgd", learning_rate=1e4, sigma=0.0, epochs=5)
     rows = fit(run)
     assert [row["diverged"] for row in rows] == [False] * (len(rows) - 1) + [True]
-    assert len(rows) < 6 and not rows[-1]["loss"] <= 10 * math.log(10)
+    assert len(rows) < 6
+    finite = [math.isfinite(row["loss"]) and math.isfinite(row["val_loss"]) for row in rows]
+    assert finite == [True] * (len(rows) - 1) + [False]
+
+
+def test_a_large_finite_loss_is_no_divergence():
+    run = dataclasses.replace(RUN, optimizer="sgd", learning_rate=100.0, sigma=0.0, epochs=2)
+    rows = fit(run)
+    assert max(row["loss"] for row in rows) > 10 * math.log(10)
+    assert len(rows) == 3 and not any(row["diverged"] for row in rows)
 
 
 def test_noise_outside_its_window_is_no_noise():

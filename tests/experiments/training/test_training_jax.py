@@ -43,7 +43,7 @@ def weights_after(group, steps, size):
     program.start(padded)
     many = len(dataset().x_train) // RUN.batch_size
     orders = np.stack([training.order(run.seed, 1, len(dataset().x_train)) for run in padded])
-    plans = [training._schedule(run, run.epochs * many) for run in padded]
+    plans = [training._schedule(run, run.epochs * many, many) for run in padded]
     rates, sigmas = (np.stack(each)[:, :many] for each in zip(*plans))
     program.epoch(orders, rates, sigmas, training._moves(padded, 1, len(dataset().x_train)), steps)
     return np.asarray(program.changing[0])[: len(group)]

@@ -10,7 +10,7 @@ import math
 
 from keras import ops
 
-from langevin import noise
+from langevin import LAdam, noise
 from langevin.experiments.networks.remedies.record import Remedy
 
 
@@ -155,6 +155,14 @@ class Atan2:
     """
 
     scale = 1.27
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        if not isinstance(self, LAdam) or self.variant != "paper":
+            raise ValueError(
+                "remedy 'adam-atan2' needs optimizer 'adam' in variant 'paper': choose them. "
+                f"Received: {type(self).__name__} in variant {self.variant!r}"
+            )
 
     def _published(self, gradient, variable):
         momentum = self._average(self._momentums, variable, gradient, self.beta_1)
