@@ -10,6 +10,7 @@ import shutil
 from pathlib import Path
 
 import jupyter_server_mathjax
+import nbformat
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = ROOT / "docs" / "notebooks"  # made here, ignored by git
@@ -22,8 +23,8 @@ exclude_patterns = ["templates"]
 html_theme = "furo"
 html_title = project
 html_show_sourcelink = False
-mathjax_path = "mathjax/MathJax.js?config=TeX-AMS_CHTML-full"
-myst_enable_extensions = ["dollarmath"]
+mathjax_path = "mathjax/MathJax.js?config=TeX-AMS-MML_HTMLorMML-full"
+myst_enable_extensions = ["colon_fence", "dollarmath"]
 myst_heading_anchors = 3
 nb_execution_mode = "off"
 nb_remove_code_outputs = False
@@ -39,7 +40,9 @@ def copy_notebooks(app):
     NOTEBOOKS.mkdir()
     for stored in sorted((ROOT / "notebooks").glob("*.ipynb")):
         executed = [ROOT / "build" / scale / stored.name for scale in ("paper", "quick")]
-        shutil.copy(next((path for path in executed if path.exists()), stored), NOTEBOOKS)
+        book = nbformat.read(next((path for path in executed if path.exists()), stored), 4)
+        book.cells = [c for c in book.cells if "colab" not in c.metadata.get("tags", [])]
+        nbformat.write(book, NOTEBOOKS / stored.name)
 
 
 def copy_mathjax(app, error):
@@ -57,10 +60,9 @@ def point_to_pages(app, name, source):
 
 def show_code(app, what, name, thing, options, lines):
     """Write Markdown's `code` as reStructuredText's, also before a letter, as in `Run`s."""
+    code = re.compile(r"`([^`]+)`(?=(\w?))")
     for place, line in enumerate(lines):
-        lines[place] = re.sub(
-            r"`([^`]+)`(?=(\w?))", lambda m: f"``{m[1]}``" + "\\ " * bool(m[2]), line
-        )
+        lines[place] = code.sub(lambda m: f"``{m[1]}``" + "\\ " * bool(m[2]), line)
 
 
 def setup(app):

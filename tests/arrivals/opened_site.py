@@ -59,5 +59,5 @@ def test_the_first_screen_answers_and_the_api_is_there(site, chromium, width):
 def test_formulas_are_drawn(site, chromium):
     page = chromium.new_page()
     page.goto((site / "use.html").as_uri())
-    page.locator(".MathJax, .MathJax_CHTML, .mjx-chtml").first.wait_for()
+    page.locator(".MathJax_SVG, .MathJax, .MathJax_Display").first.wait_for()
     page.close()
