@@ -5,7 +5,7 @@ SHELL := bash
 .DELETE_ON_ERROR:
 
 NOTEBOOKS := $(basename $(notdir $(wildcard notebooks/*.ipynb)))
-.PHONY: help figures $(NOTEBOOKS) readme badges page tune verify bench soak lab \
+.PHONY: help figures $(NOTEBOOKS) readme badges docs tune verify bench soak lab \
   test test-lowest test-browser test-arrivals audit lint format lock clean distclean
 
 RUN := .venv/bin/python -m langevin
@@ -39,8 +39,8 @@ readme: .venv/.ready  ## put the findings of the recorded runs into README.md
 badges: .venv/.ready  ## stamp the repository's address where it is repeated: REPO=owner/name
 	$(RUN) badges $(if $(REPO),--repo $(REPO))
 
-page: .venv/.ready  ## render README, docs and what `make figures` executed as build/page/index.html
-	$(RUN) page
+docs: .venv/.ready  ## build the site from docs, notebooks and docstrings: build/site/index.html
+	.venv/bin/python -m sphinx -b html -q -W --keep-going docs build/site
 
 tune: .venv/.ready  ## choose the learning rates and sigmas that the author did not publish
 	$(RUN) tune $(FLAGS)
@@ -70,12 +70,12 @@ test: lint  ## lint, then every test: both backends, and every notebook in the s
 test-lowest: .venv-lowest/.ready  ## the optimizers' tests on the lowest versions of everything
 	.venv-lowest/bin/$(PYTEST) $(OPTIMIZER_TESTS) $(wildcard tests/test_optimizers_tensorflow.py)
 
-test-browser: ARRIVALS = lab opened_page
-test-browser: test-arrivals  ## JupyterLab and the page in a headless Chromium, which must be there
+test-browser: ARRIVALS = lab opened_site
+test-browser: test-arrivals  ## JupyterLab and the site in a headless Chromium, which must be there
 
 test-arrivals: .venv/.ready  ## the same, Binder, Colab, docs/extend.md, Run All of each notebook
 	.venv/bin/$(PYTEST) --durations=20 $(ARRIVALS:%=tests/arrivals/%.py)
-ARRIVALS := extend lab fresh opened_page run_all
+ARRIVALS := extend lab fresh opened_site run_all
 
 audit: build/pip-audit  ## look for known holes in the locked dependencies
 	$</bin/python tests/audit.py $</bin/pip-audit
@@ -95,7 +95,7 @@ lock: build/uv  ## choose the exact versions again, highest and lowest
 	build/uv/bin/uv pip compile $(LOCK) --resolution lowest-direct --upgrade -o requirements-lowest.lock
 
 # What a person's environment has beside a backend and the tests.
-EXTRAS := notebooks page browser remedies cluster
+EXTRAS := notebooks docs browser remedies cluster
 LOCK := pyproject.toml --universal --extra tensorflow --extra jax --extra test \
   --quiet --no-header --no-annotate --no-emit-index-url
 

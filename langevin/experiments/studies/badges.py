@@ -76,14 +76,14 @@ def stamped(notebook, name):
 
 
 def readme_badges():
-    """Badges: the first notebook on Binder and on Colab, the page, the paper."""
+    """Badges: the first notebook on Binder and on Colab, the site, the paper."""
     owner, name = repository().split("/")
     lab = f"{owner}/{name}/{BRANCH}?urlpath=lab/tree/notebooks/start-here.ipynb"
     shields = "https://img.shields.io/badge"
     badges = [
         _badge("Open in JupyterLab on Binder", f"{BINDER}/badge_logo.svg", f"{BINDER}/v2/gh/{lab}"),
         colab_badge("start-here"),
-        _badge("Page", f"{shields}/read-the_page-0072B2", f"https://{owner}.github.io/{name}/"),
+        _badge("Site", f"{shields}/read-the_site-0072B2", f"https://{owner}.github.io/{name}/"),
         _badge("Paper", f"{shields}/arXiv-2212.14718-b31b1b", "https://arxiv.org/abs/2212.14718"),
     ]
     return "\n".join(badges)

@@ -42,8 +42,6 @@ def main(arguments=None):
     text = "stamp the repository's address into README.md and the notebooks"
     command = commands.add_parser("badges", help=text, description=text)
     command.add_argument("--repo", metavar="OWNER/NAME", help="default: as in pyproject.toml")
-    text = "render the page: start, notebooks, documents, API reference"
-    commands.add_parser("page", help=text, description=text)
     text = "choose the learning rates and sigmas that the author did not publish"
     commands.add_parser("tune", help=text, description=text)
     text = "train a random sample of recorded runs again, and compare; at smoke scale, all runs"
@@ -175,13 +173,6 @@ def badges(options):
     badges.stamp(options.repo)
 
 
-def page(options):
-    # The page's own tools are an extra.
-    from langevin.experiments.studies import page
-
-    page.build()
-
-
 def tune(options):
     from langevin.experiments.studies import tuning
 
@@ -209,7 +200,6 @@ COMMANDS = {
     "figures": figures,
     "readme": readme,
     "badges": badges,
-    "page": page,
     "tune": tune,
     "verify": verify,
     "bench": bench,

@@ -265,7 +265,7 @@ def _report(profile, begun, failed):
     print(f"\n{files} files in {time.time() - begun:.0f} s, in {_short(folder)}:")
     for name, endings in made.items():
         print(f"  {name}: {', '.join(endings)}")
-    print(f"The executed notebooks are in {_short(root() / 'build' / profile)}; to read: make page")
+    print(f"The executed notebooks are in {_short(root() / 'build' / profile)}; to read: make docs")
     if failed:
         print(f"FAILED: {', '.join(failed)}")
 
