@@ -153,8 +153,11 @@ class Langevin:
             return
         variables = list(variables)
         self._paths = [getattr(v, "path", None) or v.name for v in variables]
+        self._shapes = shapes = [tuple(v.shape) for v in variables]
         # A frozen model has no variables, which is no error for Keras.
-        chosen = placement.choose(self._paths, self.langevin_layers) if variables else ()
+        chosen = placement.choose(self._paths, self.langevin_layers, shapes) if variables else ()
+        # Nothing is drawn for a variable without elements.
+        chosen = [place for place in chosen if math.prod(variables[place].shape)]
         super().build(variables)
         ends = list(itertools.accumulate(math.prod(v.shape) for v in variables))
         self._offsets = tuple([0, *ends[:-1]])
@@ -221,7 +224,7 @@ class Langevin:
             sigma = keras.saving.serialize_keras_object(sigma)
         layers = self.langevin_layers
         if self.built and self._paths:
-            layers = placement.portable(self._paths, layers)
+            layers = placement.portable(self._paths, layers, self._shapes)
         if isinstance(layers, (tuple, range)):
             layers = list(layers)
         own = {"langevin_layers": layers, "noise_cap": self.noise_cap, "seed": self.seed}

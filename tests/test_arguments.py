@@ -101,12 +101,12 @@ WRONG = [
     ({"langevin_layers": "w0"}, "`langevin_layers` must be None .*Received: 'w0'"),
     ({"langevin_layers": True}, "`langevin_layers` must be None .*Received: True"),
     ({"langevin_layers": dict}, "`langevin_layers` must be None .*Received: <class 'dict'>"),
-    ({"langevin_layers": {"positions": 3}}, "`langevin_layers` must be None .*Received: {'posit"),
+    ({"langevin_layers": {"positions": [3]}}, "`langevin_layers` must be None .*Received: {'posi"),
+    ({"langevin_layers": []}, "`langevin_layers` must be None .*non-empty.*Received: \\[\\]"),
 ]
 WRONG_LAYERS = [  # that only the model can tell
     (["d"], "'d' names no layer. Layers: .*'w0', 'w1', 'w2'"),
     ([3], "layer number 3; the model has 3 layers, 0 to 2: .*'w0', 'w1', 'w2'"),
-    ([], r"chose no variable: \[\]"),
 ]
 
 
