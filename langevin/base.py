@@ -143,8 +143,9 @@ class Langevin:
         self._draws = sigma > 0
         with keras.name_scope(self.name):
             kind = keras.Variable if self._draws else _Zero
-            self._sigma = kind(0.0, dtype="float32", trainable=False, name="sigma")
-        self._track_variable(self._sigma)
+            variable = kind(0.0, dtype="float32", trainable=False, name="sigma")
+        self._track_variable(variable)  # before it is an attribute, else Keras tracks it twice
+        self._sigma = variable
         self._sigma.assign(float(sigma))
         self._given = float(sigma)
 
