@@ -4,9 +4,10 @@ import inspect
 import itertools
 import math
 import numbers
-import random
+import warnings
 
 import keras
+import numpy as np
 from keras import ops
 from keras.optimizers.schedules import LearningRateSchedule
 
@@ -48,11 +49,33 @@ def _check_called(name, value):
     if hasattr(value, "shape"):
         if tuple(value.shape) or "bool" in str(value.dtype):
             raise ValueError(f"`{name}` must give one number when it is called. {received(value)}")
-        try:
-            value = float(ops.convert_to_numpy(value))
-        except (NotImplementedError, TypeError):  # TensorFlow's and JAX's, of a symbolic tensor
+        value = _value(value)
+        if value is None:
             return
     check_number(name, value, hint=", or give one when it is called")
+
+
+class _Zero(keras.Variable):
+    """The sigma of an optimizer that was made without noise: 0, and NaN where code is compiled."""
+
+    def assign(self, value):
+        number = _value(value)
+        if number is None:  # compiled code cannot raise
+            value = ops.where(ops.convert_to_tensor(value) == 0, 0.0, math.nan)
+        elif number != 0:
+            raise ValueError(
+                "`sigma` must stay 0: the optimizer was made with sigma=0 and draws no noise. "
+                f"Received: {number!r}. Make a new optimizer with sigma={number!r}."
+            )
+        return super().assign(value)
+
+
+def _value(tensor):
+    """A scalar's value, None where it is symbolic."""
+    try:
+        return float(ops.convert_to_numpy(tensor))
+    except (NotImplementedError, TypeError):  # TensorFlow's and JAX's
+        return None
 
 
 class Langevin:
@@ -68,14 +91,17 @@ class Langevin:
 
     Args:
         sigma: the noise's scale: float >= 0, 1e-3 by default, Keras schedule, or callable without
-            arguments. With sigma=0 nothing is drawn and the optimizer is the plain one.
+            arguments. With sigma=0 nothing is drawn and the optimizer is the plain one, for good:
+            a later sigma above 0 is refused. Compiled code, as in `fit`, calls a callable once,
+            when it is traced: to change sigma later, pass a number and set `optimizer.sigma`.
         langevin_layers: which layers get noise, all others move as without noise: `None` for
             all; a fraction in (0, 1], of the layers nearest the input; a sequence of layer
             numbers (0 nearest the input, negative from the output) or of layer names; or a
             predicate on the variable's path. See `langevin.placement`.
         noise_cap: upper bound of P inside the noise; None for none.
         seed: integer in [0, 2**31) that all noise follows from, together with the step; None
-            takes one from Python's `random`, which `keras.utils.set_random_seed` seeds.
+            takes one from NumPy's `random`, which `keras.utils.set_random_seed` seeds. Optimizers
+            made from one config share it: give copies and folds seeds of their own.
 
     A variable's noise depends on its place among all variables, not on which others are noisy.
     Sparse gradients: the drift treats them as Keras does, the noise reaches every row. Under
@@ -101,7 +127,8 @@ class Langevin:
         self.noise_cap = noise_cap
         self._step = self._scaled_normals = None
         self._seed = self.add_variable((), "zeros", "int", name="seed")
-        self.seed = random.randrange(2**31) if seed is None else seed
+        # Keras draws the starts of later models from Python's `random`: NumPy's is left to us.
+        self.seed = int(np.random.randint(2**31, dtype="int64")) if seed is None else seed
         self._set_sigma(sigma)
         for name in ("learning_rate", "sigma"):
             if isinstance(getattr(self, f"_{name}"), LearningRateSchedule):
@@ -113,9 +140,14 @@ class Langevin:
             return
         check_number("sigma", sigma, hint=", a Keras schedule or a callable")
         # A variable, like the seed, so that a compiled program serves every value of it.
-        self._sigma = self.add_variable((), "zeros", "float32", name="sigma")
-        self._sigma.assign(float(sigma))
         self._draws = sigma > 0
+        with keras.name_scope(self.name):
+            kind = keras.Variable if self._draws else _Zero
+            variable = kind(0.0, dtype="float32", trainable=False, name="sigma")
+        self._track_variable(variable)  # before it is an attribute, else Keras tracks it twice
+        self._sigma = variable
+        self._sigma.assign(float(sigma))
+        self._given = float(sigma)
 
     @property
     def sigma(self):
@@ -133,7 +165,8 @@ class Langevin:
                 "with sigma=0, a schedule or a callable. Make a new optimizer with "
                 f"sigma={value!r}."
             )
-        self._sigma.assign(value)
+        self._sigma.assign(float(value))
+        self._given = float(value)
 
     @property
     def seed(self):
@@ -153,8 +186,11 @@ class Langevin:
             return
         variables = list(variables)
         self._paths = [getattr(v, "path", None) or v.name for v in variables]
+        self._shapes = shapes = [tuple(v.shape) for v in variables]
         # A frozen model has no variables, which is no error for Keras.
-        chosen = placement.choose(self._paths, self.langevin_layers) if variables else ()
+        chosen = placement.choose(self._paths, self.langevin_layers, shapes) if variables else ()
+        # Nothing is drawn for a variable without elements.
+        chosen = [place for place in chosen if math.prod(variables[place].shape)]
         super().build(variables)
         ends = list(itertools.accumulate(math.prod(v.shape) for v in variables))
         self._offsets = tuple([0, *ends[:-1]])
@@ -179,10 +215,20 @@ class Langevin:
         seed, step = (ops.convert_to_tensor(v) for v in (self._seed, self._iterations))
         sigma = self.sigma
         _check_called("sigma", sigma)
+        self._warn_if_frozen(sigma, step)
         sigma = ops.cast(sigma, noise.dtype())
         draws = noise.scaled_normal(sigma, seed, step, start, stop)
         cuts = [offset - start for offset in self._offsets if start < offset < stop]
         return tuple(ops.split(draws, cuts)) if cuts else (draws,)
+
+    def _warn_if_frozen(self, sigma, step):
+        fixed = isinstance(self._sigma, (keras.Variable, LearningRateSchedule))
+        if not fixed and _value(step) is None and _value(sigma) is not None:
+            warnings.warn(
+                f"`sigma` is a callable, which compiled code calls once: it stays {_value(sigma)}. "
+                "Pass a number and set `optimizer.sigma` between steps, or pass a Keras schedule.",
+                stacklevel=2,
+            )
 
     def update_step(self, gradient, variable, learning_rate):
         super().update_step(gradient, variable, learning_rate)
@@ -212,6 +258,26 @@ class Langevin:
         slot = slots[self._get_variable_index(variable)]
         return ops.cast(ops.convert_to_tensor(slot), working_dtype(variable))
 
+    def load_own_variables(self, store):
+        """Keras's, but weights of a phase with noise turn none on, those of one without none off.
+
+        sigma then stays, with a warning; else it is the file's.
+        """
+        names, variables = list(store.keys()), self.variables
+        if isinstance(self._sigma, keras.Variable) and len(names) == len(variables):
+            place = str([v is self._sigma for v in variables].index(True))
+            saved = float(np.asarray(store[place]))
+            if (saved > 0) != self._draws:
+                own = _value(self._sigma) or self._given
+                warnings.warn(
+                    f"The loaded weights were saved with sigma={saved}, the optimizer keeps its "
+                    f"sigma={own}. Set `optimizer.sigma = 0` for no noise; for noise make the "
+                    "optimizer with a positive sigma.",
+                    stacklevel=2,
+                )
+                store = {name: store[name] for name in names} | {place: np.float32(own)}
+        super().load_own_variables(store)
+
     def get_config(self):
         config = super().get_config()
         sigma = self._sigma
@@ -221,7 +287,7 @@ class Langevin:
             sigma = keras.saving.serialize_keras_object(sigma)
         layers = self.langevin_layers
         if self.built and self._paths:
-            layers = placement.portable(self._paths, layers)
+            layers = placement.portable(self._paths, layers, self._shapes)
         if isinstance(layers, (tuple, range)):
             layers = list(layers)
         own = {"langevin_layers": layers, "noise_cap": self.noise_cap, "seed": self.seed}
@@ -252,3 +318,15 @@ def dense(gradient):
 
         return tf.convert_to_tensor(gradient)
     return ops.convert_to_tensor(gradient)
+
+
+def _of_inner_optimizer(name):
+    def get(self):
+        return getattr(self.inner_optimizer, name)
+
+    return property(get, lambda self, value: setattr(self.inner_optimizer, name, value))
+
+
+# Keras wraps an optimizer under mixed_float16: what is set on the wrapper must reach ours.
+for _name in ("sigma", "seed"):
+    setattr(keras.optimizers.LossScaleOptimizer, _name, _of_inner_optimizer(_name))

@@ -154,3 +154,28 @@ def test_a_predicate_is_saved_before_training_too(tmp_path):
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
     assert_equal(train(loaded), train(model))
+
+
+# One truth about sigma
+
+
+@pytest.mark.parametrize("own, other", [(0.0, 0.1), (0.1, 0.0)])
+def test_loaded_weights_turn_noise_neither_on_nor_off(own, other, tmp_path):
+    one, two = (model_of(BY_NAME["LAdam-paper"](0.05, sigma=s, seed=5)) for s in (own, other))
+    for model in (one, two):
+        train(model)
+    two.save_weights(tmp_path / "model.weights.h5")
+    with pytest.warns(UserWarning, match="were saved with sigma=.* the optimizer keeps its sigma"):
+        one.load_weights(tmp_path / "model.weights.h5")
+    assert float(np.asarray(one.optimizer.sigma)) == pytest.approx(own)
+    assert int(one.optimizer.iterations) == 2
+    assert len({id(v) for v in one.optimizer.variables}) == len(one.optimizer.variables)
+
+
+def test_loaded_weights_bring_their_positive_sigma(tmp_path):
+    one, two = (model_of(BY_NAME["LAdam-paper"](0.05, sigma=s, seed=5)) for s in (0.1, 0.3))
+    for model in (one, two):
+        train(model)
+    two.save_weights(tmp_path / "model.weights.h5")
+    one.load_weights(tmp_path / "model.weights.h5")
+    assert float(np.asarray(one.optimizer.sigma)) == pytest.approx(0.3)
