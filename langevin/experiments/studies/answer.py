@@ -60,7 +60,7 @@ def _arms(finals):
 def _check(arms, trains, accuracy):
     require(
         _p(arms["plain_40"], arms["noise_40"]) < analysis.ALPHA,
-        "Noise makes Adam train at 40 layers.",
+        "Adam trains more runs with noise at 40 layers.",
     )
     require(
         _p(arms["plain_40"], arms["small_40"]) < analysis.ALPHA
@@ -79,7 +79,7 @@ def _check(arms, trains, accuracy):
     for depth in (40, 80):
         gain = _pairs(arms[f"he_{depth}"], arms[f"he_noise_{depth}"]).gain.dropna()
         _, high = analysis.median_interval(gain.to_numpy(float))
-        require(high < 0, f"Where He's initialization trains, noise lowers accuracy ({depth}).")
+        require(high < 0, f"On top of He's initialization noise lowers accuracy ({depth}).")
 
 
 def _pairs(baseline, treatment):

@@ -41,9 +41,9 @@ def notebooks():
     rows = []
     for notebook in profiles.notebooks("paper"):
         planned, found = _planned_and_found(notebook)
-        recorded = f"{len(found):,} of {len(planned):,}" if planned else "–"
-        rows.append([f"[{notebook}](notebooks/{notebook}.ipynb)", _question(notebook), recorded])
-    return markdown.table(["notebook", "question", "recorded runs"], rows)
+        recorded = f"{len(found)}/{len(planned)}" if planned else "–"
+        rows.append([f"[{_question(notebook)}](notebooks/{notebook}.ipynb)", recorded])
+    return markdown.table(["notebook", "recorded runs"], rows)
 
 
 def _question(notebook):

@@ -48,7 +48,7 @@ def test_the_answer_fails_to_build_when_noise_no_longer_helps():
     assert checked_values(finals)["plain_40"] == "5"
     noisy = (finals.depth == 40) & (finals.sigma > 0)
     finals.loc[noisy, "started"] = False
-    with pytest.raises(ValueError, match="Noise makes Adam train at 40 layers"):
+    with pytest.raises(ValueError, match="Adam trains more runs with noise at 40 layers"):
         checked_values(finals)
 
 
