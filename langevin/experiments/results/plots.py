@@ -366,6 +366,7 @@ VERDICTS = {
     analysis.HOLDS: ("#0072B2", "o"),
     analysis.DOES_NOT: ("#D55E00", "X"),
     analysis.NOT_DECIDED: ("0.6", "."),
+    analysis.NOT_APPLICABLE: ("0.75", "x"),
     "too few runs": ("0.8", "_"),
 }
 

@@ -370,22 +370,24 @@ def networks_of(runs):
     return {(one.model, one.dataset, one.optimizer, one.initializer) for one in runs}
 
 
-def by_setting(finals, by, claims, planned, **given):
-    """The claims of each setting: verdict rows, Holm's correction within a setting, with the
+def by_setting(finals, by, claims, planned, corrected=True, **given):
+    """The claims of each setting: verdict rows, Holm's correction over the settings, with the
     `seeds` that are there of those planned, as in "3 of 8".
 
     Args:
         by: the columns that make a setting.
         claims: functions of `analysis`, such as `claim_1`.
         planned: all `Run`s of the study.
+        corrected: False where the settings of other studies are still to come to the same claims.
         given: further arguments of the claims.
     """
     rows = []
     for setting, group in settings_of(finals, by):
         told = pd.concat([claim(group, setting, **given) for claim in claims], ignore_index=True)
-        rows.append(analysis.verdicts(told).assign(seeds=_seeds(group, by, planned)))
+        rows.append(told.assign(seeds=_seeds(group, by, planned)))
     none = pd.DataFrame(columns=["claim", "setting", "verdict", "reason", "n"])
-    return pd.concat(rows, ignore_index=True) if rows else none
+    rows = pd.concat(rows, ignore_index=True) if rows else none
+    return analysis.verdicts(rows) if len(rows) and corrected else rows
 
 
 def _seeds(finals, by, planned):

@@ -77,7 +77,16 @@ def claims(profile):
         "densenet": (network, layers),
     }
     parts = [_study(profile, notebook, *study) for notebook, study in studies.items()]
-    return pd.concat(parts, ignore_index=True)
+    return _corrected(pd.concat(parts, ignore_index=True))
+
+
+def _corrected(rows):
+    """Holm over all settings of a claim, of every study, that have runs."""
+    if "primary" not in rows:
+        return rows
+    ran = rows.primary.notna()
+    judged = analysis.verdicts(rows[ran]).set_index(rows.index[ran])
+    return pd.concat([judged, rows[~ran]]).sort_index()
 
 
 def _study(profile, notebook, by, claims):
@@ -96,7 +105,10 @@ def _study(profile, notebook, by, claims):
         given = {"contrast": (*analysis.NOISE, "learning_rate")}
     named = finals.dataset_label.str.partition(", ")[0]  # how many images stands under `data`
     finals["network"] = finals.model.map(plots.MODELS) + ", " + named
-    rows, data = report.by_setting(finals, by, claims, planned, **given), _data(finals)
+    rows, data = (
+        report.by_setting(finals, by, claims, planned, corrected=False, **given),
+        _data(finals),
+    )
     if by[0] != "network":
         others = [name for name in named.unique() if name != "MNIST"]
         where = ", ".join([WHERE[notebook], *others])
