@@ -9,7 +9,7 @@ NOTEBOOKS := $(basename $(notdir $(wildcard notebooks/*.ipynb)))
   test test-lowest test-browser test-arrivals audit lint format lock clean distclean
 
 RUN := .venv/bin/python -m langevin
-FLAGS = $(if $(PROFILE),--profile $(PROFILE)) $(if $(filter-out 0,$(FRESH)),--fresh) $(ARGS)
+FLAGS = $(if $(PROFILE),--profile $(PROFILE)) $(if $(filter-out 0 no No NO false False FALSE,$(FRESH)),--fresh) $(ARGS)
 PYTEST := python -m pytest -n 2 --dist worksteal
 # What a backend, or a version of it, may compute otherwise.
 OPTIMIZER_TESTS := tests/test_{arguments,laws,noise,optimizers,placement,saving,schedules}.py
@@ -124,7 +124,7 @@ USABLE := import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info 
 
 # Of two at once the second waits where the system has flock, and finds it made.
 .venv/.ready .venv-lowest/.ready: pyproject.toml
-	@mkdir -p build; exec 9>build/$(@D).lock; if command -v flock >/dev/null; then flock 9; fi; \
+	@set -eu -o pipefail; mkdir -p build; exec 9>build/$(@D).lock; if command -v flock >/dev/null; then flock 9; fi; \
 	if [ -e $@ ] && [ -z "$$(find $^ -newer $@)" ]; then exit 0; fi; \
 	python=; for name in $(or $(PYTHON),$(pythons)); do \
 	  if $$name -c '$(USABLE)' 2>/dev/null; then python=$$name; break; fi; \

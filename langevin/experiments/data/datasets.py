@@ -95,13 +95,45 @@ def load(name):
         expected = f"{', '.join(named)} or a path ending in .npz"
         raise ValueError(f"dataset: expected {expected}, received {name!r}")
     if name.endswith(".npz"):
-        return _from_file(Path(name).expanduser())
+        return _from_file(Path(resolved(name)))
     if name == "digits":
         return _from_sklearn()
-    folder = os.environ.get("LANGEVIN_DATA")
-    if folder and (path := Path(folder).expanduser() / f"{name}.npz").exists():
+    folder = data_folder()
+    if folder and (path := folder / f"{name}.npz").exists():
         return _from_file(path)
     return _from_keras(name)
+
+
+def resolved(name):
+    """A data set's name as it is, or a file's path in full, `~` expanded."""
+    return str(Path(name).expanduser().resolve()) if name.endswith(".npz") else name
+
+
+def data_folder():
+    """The folder that LANGEVIN_DATA names, or None.  It is made absolute in the environment at
+    import and at each call, so that processes started in other folders find the same one."""
+    for variable in ("LANGEVIN_DATA", "KERAS_HOME"):
+        if folder := os.environ.get(variable):
+            os.environ[variable] = os.path.abspath(os.path.expanduser(folder))
+    folder = os.environ.get("LANGEVIN_DATA")
+    return Path(folder) if folder else None
+
+
+data_folder()
+
+
+def version(name):
+    """What tells that the file of a data set was written again: its path, size and times; None
+    where it comes from no file."""
+    folder = data_folder()
+    if not name.endswith(".npz") and not folder:
+        return None
+    path = Path(name) if name.endswith(".npz") else folder / f"{name}.npz"
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return str(path), found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
 def stay_offline():
@@ -268,7 +300,7 @@ def _from_keras(name):
         ) from error
     finally:
         socket.setdefaulttimeout(before)
-    if x_train.ndim == 4 and keras.config.image_data_format() == "channels_first":
+    if x_train.ndim == 4 and x_train.shape[-1] != 3:  # keras.json says channels first
         x_train, x_test = (np.moveaxis(x, 1, -1) for x in (x_train, x_test))
     arrays = (x_train, y_train, x_test, y_test)
     return _checked(arrays, f"keras.datasets.{name}", name, LABELS[name])

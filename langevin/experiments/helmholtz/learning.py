@@ -16,6 +16,7 @@ from langevin.checks import is_positive
 from langevin.experiments.data import datasets
 from langevin.experiments.helmholtz.helmholtz import RULES, Helmholtz, gradients
 from langevin.experiments.training import executors
+from langevin.experiments.training.isolation import isolated
 from langevin.experiments.training.loop import order
 from langevin.experiments.training.runs import (
     NAMED_DATA,
@@ -92,6 +93,7 @@ def images_of(dataset, side):
     return *found, data
 
 
+@isolated()
 def train(learning):
     """Learn, and score before and after every epoch.
 

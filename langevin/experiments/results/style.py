@@ -14,6 +14,7 @@ from langevin.experiments.studies import profiles, rates
 from langevin.experiments.training import runs
 from langevin.experiments.training.store import root, whole
 
+plt.style.use("default")  # whatever the reader's matplotlibrc says
 plt.style.use(Path(__file__).with_name("style.mplstyle"))
 
 GREY = "#6b6b6b"

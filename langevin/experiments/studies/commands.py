@@ -57,6 +57,14 @@ def main(arguments=None):
         return COMMANDS[options.command](options)
     except (ValueError, OSError, MemoryError) as error:
         return f"{type(error).__name__}: {error}"
+    except ImportError as error:
+        if (error.name or "langevin").startswith("langevin"):
+            raise
+        extra = "page" if options.command == "page" else "notebooks"
+        return (
+            f"`{options.command}` needs the package {error.name}. Received: {error}. "
+            f"Install it: pip install '.[{extra}]'"
+        )
     except KeyboardInterrupt:
         return "Interrupted. Finished runs are kept; the same command goes on from there."
 

@@ -96,7 +96,7 @@ def checked_parameters(profile, name, train):
     given |= {parameter: value for parameter, value in own.items() if parameter in expected}
     check_known(given, sorted(expected), f"{profile}.yaml: {path.name}")
     for parameter, value in given.items():
-        default = ast.literal_eval(expected[parameter]["default"])
+        default = _default(path.name, parameter, expected[parameter]["default"])
         _check_like(f"{profile}.yaml: {name}: `{parameter}`", value, default)
     planned = runs.grid(given.get("runs", []))
     if "noise" in given and not planned:
@@ -109,6 +109,17 @@ def checked_parameters(profile, name, train):
     for run in planned if train else ():
         runs.dataset_of(run)  # what must be trained needs its data: say so now
     return given
+
+
+def _default(notebook, parameter, text):
+    """The value of a notebook's parameter, which its parameters cell must spell out."""
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError) as error:
+        raise ValueError(
+            f"{notebook}: `{parameter}` must be a plain value in the parameters cell. "
+            f"Received: {text}. Write out the value, 1000 for 10 * 100."
+        ) from error
 
 
 def planned_in(profile, name, parameters):
@@ -209,7 +220,7 @@ def _execute_alone(folder, name, parameters):
         with contextlib.closing(_Said(name)) as said:
             papermill.execute_notebook(
                 profiles.notebook_path(name), part, parameters, kernel_name="python3",
-                cwd=root() / "notebooks", progress_bar=False,
+                cwd=root() / "notebooks", progress_bar=False, start_timeout=600,
                 stdout_file=said, stderr_file=said,
                 # The kernel's own warnings are about itself; what the cells say is passed on.
                 extra_arguments=["--Application.log_level=CRITICAL"],
@@ -219,12 +230,15 @@ def _execute_alone(folder, name, parameters):
     except nbclient.exceptions.DeadKernelError:
         what = f"its kernel died, perhaps killed since memory ran out.\n{_last_lines(part)}"
         what += f"What it had done is in {_short(failed)}; finished runs are kept."
+    except (RuntimeError, OSError, TimeoutError) as error:  # a kernel that does not start, say
+        what = f"{type(error).__name__}: {error}"
     else:
         part.replace(target)
         failed.unlink(missing_ok=True)
         print(f"{name}: done in {time.monotonic() - begun:.0f} s", flush=True)
         return True
-    part.replace(failed)
+    if part.exists():
+        part.replace(failed)
     print(f"{name} failed: {what}", flush=True)
     return False
 

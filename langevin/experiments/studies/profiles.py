@@ -5,7 +5,9 @@ it into runs by the same functions.
 """
 
 import functools
+import itertools
 import os
+from pathlib import Path
 
 import yaml
 
@@ -30,14 +32,30 @@ def parameters(profile):
         raise ValueError(f"A profile is one of {', '.join(NAMES)}. Received: {profile!r}")
     path = root() / "notebooks" / f"{profile}.yaml"
     try:
-        content = yaml.safe_load(path.read_text())
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
         raise ValueError(f"{path} must be a YAML file of plain values. {error}") from error
     if not isinstance(content, dict) or not all(isinstance(v, dict) for v in content.values()):
         raise ValueError(f"{path} must hold a mapping from notebooks to their parameters")
     there = sorted(notebook.stem for notebook in path.parent.glob("*.ipynb"))
     check_known(content, there, f"{path.name}: its folder")
+    for given in content.values():
+        _resolve_paths(given)
     return content
+
+
+def _resolve_paths(given):
+    """Make the paths of data files in a notebook's blocks absolute: they start at the project."""
+    for block in itertools.chain.from_iterable(given.get(kind) or () for kind in BLOCKS):
+        if not isinstance(block, dict) or "dataset" not in block:
+            continue
+        names = block["dataset"]
+        full = [
+            datasets.resolved(str(root() / Path(name).expanduser()))
+            if isinstance(name, str) and name.endswith(".npz") else name
+            for name in (names if isinstance(names, list) else [names])
+        ]  # fmt: skip
+        block["dataset"] = full if isinstance(names, list) else full[0]
 
 
 def notebooks(profile, only=None):

@@ -21,11 +21,23 @@ def chosen(given):
     """The executor to use, given or by the environment, as a context; in words; its processes."""
     address = os.environ.get("LANGEVIN_CLUSTER")
     if given is not None:
+        _refuse_fork(given)
         return contextlib.nullcontext(given), "as the executor says", 1
     if address:
         return cluster(address), f"the cluster at {address}", 1
     count = worker_count()
     return processes(count), f"{count} process{'es' * (count > 1)}", count
+
+
+def _refuse_fork(executor):
+    """ValueError for an executor that forks this process, whose backend has threads."""
+    context = getattr(executor, "_mp_context", None)
+    if context is not None and context.get_start_method() == "fork":
+        raise ValueError(
+            "An executor's processes must be spawned. Received: a "
+            f"{type(executor).__name__} that forks, where training hangs. Pass "
+            'mp_context=multiprocessing.get_context("spawn").'
+        )
 
 
 def progress(total, unit):
@@ -68,7 +80,8 @@ def results(pool, work, given):
     except futures.BrokenExecutor as error:
         raise ChildProcessError(
             "A process that trained was killed, perhaps since memory ran out. What is finished is "
-            "kept: the same command goes on, with fewer workers if it must."
+            "kept: the same command goes on, with fewer workers if it must. If no worker started, "
+            'the script that starts them needs the guard `if __name__ == "__main__":`.'
         ) from error
     finally:
         for future in waiting:

@@ -23,6 +23,7 @@ from langevin.experiments.data import augmentation
 from langevin.experiments.networks import models, remedies
 from langevin.experiments.networks.remedies import probes
 from langevin.experiments.training import schedules
+from langevin.experiments.training.isolation import isolated
 from langevin.experiments.training.store import digest, root, set_aside, whole
 
 CHECKPOINT_SECONDS = 60.0
@@ -35,6 +36,7 @@ MEASURED_AT_ONCE = 2_000
 BETA_1 = 0.9
 
 
+@isolated()
 def fit(runs, dataset, checkpoint=None, progress=None):
     """Train a group of runs from their first epoch, or from their checkpoint, to their last.
 
@@ -109,17 +111,11 @@ def after(run, dataset, steps):
 @contextlib.contextmanager
 def double_precision():
     """Have Keras compute in float64."""
-    kept = keras.config.floatx(), keras.config.dtype_policy()
-    keras.config.set_floatx("float64")
-    keras.config.set_dtype_policy("float64")
-    try:
-        with backend().float64():
-            yield
-    finally:
-        keras.config.set_floatx(kept[0])
-        keras.config.set_dtype_policy(kept[1])
+    with isolated("float64"), backend().float64():
+        yield
 
 
+@isolated()
 def check(run, dataset):
     """ValueError where a run's settings do not fit its data, its network or the backend."""
     remedies.check_backend(run.remedy)
@@ -165,7 +161,8 @@ def measured_images(images):
 def group_size(run, dataset):
     """How many runs like this are trained as one program: on JAX as many as memory and the device
     make use of, a power of two; 1 on TensorFlow."""
-    return _group_size(run.program(), dataset)
+    with isolated():
+        return _group_size(run.program(), dataset)
 
 
 @functools.lru_cache
@@ -190,7 +187,7 @@ def reduced():
     if not path.exists():
         return {}
     try:
-        sizes = json.loads(path.read_text())
+        sizes = json.loads(path.read_text(encoding="utf-8"))
         if all(type(size) is int and size > 0 for size in sizes.values()):
             return sizes
         raise ValueError("a size is no whole number > 0")
@@ -204,7 +201,7 @@ def reduce(sizes):
     processes; what was compiled is let go."""
     if sizes := reduced() | sizes:
         with whole(_sizes_path()) as part:
-            part.write_text(json.dumps(sizes, indent=1))
+            part.write_text(json.dumps(sizes, indent=1), encoding="utf-8")
     reduced.cache_clear()
     _group_size.cache_clear()
     _program.cache_clear()

@@ -156,6 +156,7 @@ class Run:
                 f"Received: {self.noise_start!r} and {self.noise_stop!r}"
             )
         # One run, one spelling: what says the same compares equal and has the same key.
+        self._set(dataset=datasets.resolved(self.dataset))
         self._set_size()
         self._check_remedy()
         layers = self.langevin_layers
@@ -286,9 +287,13 @@ def _axes(block, kind):
     return axes
 
 
-@functools.lru_cache(maxsize=4)
 def data_of(name, train_size, validation, side=1):
     """The images of the runs with these settings, of at least `side` pixels a side."""
+    return _data_of(name, train_size, validation, side, datasets.version(name))
+
+
+@functools.lru_cache(maxsize=4)
+def _data_of(name, train_size, validation, side, version):
     if side > 1:
         return datasets.at_least(data_of(name, train_size, validation), side)
     dataset = datasets.load(name)
@@ -317,10 +322,14 @@ def shape_of(run):
     return (*(max(side, least) for side in sides), channels), classes
 
 
-@functools.lru_cache
 def data_facts(name):
     """Hash and label of a whole data set; of a known one also where it cannot be had, so that
     recorded runs can be read without the data.  Of CIFAR-100 no run is recorded."""
+    return _data_facts(name, datasets.version(name))
+
+
+@functools.lru_cache
+def _data_facts(name, version):
     try:
         dataset = data_of(name, None, False)
         return dataset.hash, dataset.label
@@ -348,6 +357,8 @@ def older_keys(run):
 def _key_in(schema, run):
     defaults = {field.name: field.default for field in dataclasses.fields(Run)}
     settings = {k: v for k, v in run.settings().items() if v != defaults[k]}
+    if run.dataset.endswith(".npz"):
+        settings["dataset"] = ".npz"  # the hash below says which; its path is no matter
     data, size = data_facts(run.dataset)[0], group_size(run.program())
     facts = [settings, schema, keras.backend.backend(), data, size]
     if revision := models.REVISIONS.get(run.model):
@@ -394,13 +405,15 @@ def records(group, checkpoint=None):
     each for the store."""
     first = group[0]
     dataset = dataset_of(first)
-    histories = training.fit(group, dataset, checkpoint=checkpoint)
+    # Facts and keys of the data that is trained on, whatever becomes of its file meanwhile.
     # The images as they came, not enlarged for the model.
     facts = provenance(data_of(first.dataset, first.train_size, first.validation))
     facts |= {"classes": dataset.classes, "group_size": group_size(first.program())}
+    keys = [key_of(run) for run in group]
+    histories = training.fit(group, dataset, checkpoint=checkpoint)
     return [
-        {"key": key_of(run), "run": run.settings(), **facts, "history": by_column(history)}
-        for run, history in zip(group, histories)
+        {"key": key, "run": run.settings(), **facts, "history": by_column(history)}
+        for key, run, history in zip(keys, group, histories)
     ]
 
 
@@ -512,7 +525,7 @@ def train(run):
     """
     if not isinstance(run, Run):
         raise ValueError(
-            "`run` must be a langevin.Run, which Run(**settings) makes; many are for "
-            f"langevin.sweep. Received: {run!r}"
+            "`run` must be a langevin.experiments.Run, made by Run(**settings); for many "
+            f"use langevin.experiments.sweep. Received: {run!r}"
         )
     return frame(records([run]))

@@ -96,8 +96,8 @@ class Store:
     """
 
     def __init__(self, folder, also=()):
-        self.folder = Path(folder).absolute()  # other processes may be elsewhere
-        self.also = tuple(Path(other).absolute() for other in also)
+        self.folder = Path(folder).expanduser().absolute()  # other processes may be elsewhere
+        self.also = tuple(Path(other).expanduser().absolute() for other in also)
 
     def find(self, key):
         """The run's file, or None."""
@@ -133,7 +133,9 @@ class Store:
         """Write a record whole, with the hash of its content."""
         path = self.folder / f"{record['key']}.json"
         with whole(path) as part:
-            part.write_text(_compact({"key": record["key"], "hash": _hash(record), **record}))
+            part.write_text(
+                _compact({"key": record["key"], "hash": _hash(record), **record}), encoding="utf-8"
+            )
 
     def checkpoint(self, key):
         """Where the run's checkpoint is kept while it trains."""

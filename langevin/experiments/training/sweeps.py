@@ -13,6 +13,7 @@ from langevin.experiments.data.datasets import SIZES, tested_of
 from langevin.experiments.networks import models
 from langevin.experiments.training import executors
 from langevin.experiments.training import loop as training
+from langevin.experiments.training.isolation import isolated
 from langevin.experiments.training.runs import (
     Run,
     data_facts,
@@ -89,6 +90,13 @@ def sweep(runs, store=None, executor=None, train=True):
             print(error, flush=True)
             return sweep(runs, store, executor)
         found |= {key: store.load(key) for key in missing}
+        if lost := [key for key in missing if found[key] is None]:
+            raise OSError(
+                f"All runs must be in the store after training: {store.folder}. Received: "
+                f"{len(lost)} of {len(missing)} are missing. Check that no data file changes "
+                "during a sweep and that all workers see this folder; then run the same "
+                "command again."
+            )
     if not any(found.values()):
         raise ValueError("None of these runs is stored, and train=False: there is nothing to show.")
     return frame([found[key] for key in keys if found[key]])
@@ -100,8 +108,9 @@ def _checked(runs):
     wrong = [item for item in listed if not isinstance(item, Run)]
     if wrong or not listed:
         raise ValueError(
-            "`runs` must be a list of langevin.Run, one at least; langevin.grid makes them of "
-            f"settings. Received{f' an item: {wrong[0]!r}' if wrong else f': {runs!r}'}"
+            "`runs` must be a list of langevin.experiments.Run, one at least; "
+            "langevin.experiments.grid makes them of settings. "
+            f"Received{f' an item: {wrong[0]!r}' if wrong else f': {runs!r}'}"
         )
     return listed
 
@@ -176,6 +185,7 @@ def _seconds(unit):
 
 
 @functools.lru_cache
+@isolated()
 def _operations(run):
     """Multiplications and additions of an epoch, with its measuring."""
     if run.dataset in SIZES:  # known without the data

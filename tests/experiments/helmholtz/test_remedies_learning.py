@@ -184,7 +184,7 @@ def test_known_data_need_not_be_at_hand_to_find_what_is_recorded(monkeypatch):
     def none(*_):
         raise datasets.DataUnavailable("no network")
 
-    runs.data_facts.cache_clear()
+    runs._data_facts.cache_clear()
     monkeypatch.setattr(runs, "data_of", none)
     assert learning.key_of(dataclasses.replace(SMALL, dataset="mnist")) == here
-    runs.data_facts.cache_clear()
+    runs._data_facts.cache_clear()

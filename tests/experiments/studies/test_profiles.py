@@ -148,10 +148,10 @@ def test_without_data_quick_falls_back_to_digits_loudly(no_data_host, capsys):
 
 
 def test_without_data_paper_never_falls_back_and_still_knows_its_recorded_runs(no_data_host):
-    runs.data_of.cache_clear(), runs.data_facts.cache_clear()
+    runs._data_of.cache_clear(), runs._data_facts.cache_clear()
     blocks = [{"dataset": "mnist", "seed": 0}]
     assert profiles.available("paper", blocks) == blocks
     assert runs.data_facts("mnist") == ("ceda791d3e53beaf", "MNIST")
     with pytest.raises(datasets.DataUnavailable, match="mnist"):
         runs.train(runs.Run(dataset="mnist"))
-    runs.data_facts.cache_clear()
+    runs._data_facts.cache_clear()

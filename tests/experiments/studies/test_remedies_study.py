@@ -155,7 +155,7 @@ def test_the_table_of_known_data_is_made_without_it(monkeypatch):
         raise datasets.DataUnavailable(name)
 
     monkeypatch.setattr(datasets, "load", unavailable)
-    runs.data_of.cache_clear()
+    runs._data_of.cache_clear()
     finals = study.named(pd.DataFrame([outcome(None, seed, 0.0, 0.9) for seed in range(2)]))
     table = study.table(pd.DataFrame({"key": finals.key, "seconds": 2.0}), finals)
     assert table.weights.tolist() == [129_930]

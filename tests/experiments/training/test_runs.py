@@ -191,8 +191,9 @@ def trained(tmp_path_factory):
 
 @pytest.mark.parametrize("given", [{"depth": 2}, [Run()], [], None, "digits"], ids=str)
 def test_to_train_what_is_no_run_is_refused(given):
-    message = re.escape(f"`run` must be a langevin.Run, which Run(**settings) makes; many are for "
-                        f"langevin.sweep. Received: {given!r}")  # fmt: skip
+    message = re.escape(f"`run` must be a langevin.experiments.Run, made by Run(**settings); for "
+                        "many "
+                        f"use langevin.experiments.sweep. Received: {given!r}")  # fmt: skip
     with pytest.raises(ValueError, match=message):
         runs.train(given)
 
@@ -210,7 +211,8 @@ def test_to_train_what_is_no_run_is_refused(given):
     ids=str,
 )
 def test_a_sweep_of_what_are_no_runs_is_refused(given, came, tmp_path, capsys):
-    message = "`runs` must be a list of langevin.Run, one at least; langevin.grid makes them"
+    message = "`runs` must be a list of langevin.experiments.Run, one at least; "
+    message += "langevin.experiments.grid makes"
     for train in (True, False):
         with pytest.raises(ValueError, match=re.escape(message) + f".*{re.escape(came)}$"):
             sweep(given, tmp_path, train=train)
