@@ -15,6 +15,8 @@ from langevin.experiments.training.store import root
 ADDRESS = re.compile(r'^(Repository = )"https://github\.com/([^"]*)"$', re.M)
 BRANCH = "main"
 BINDER, COLAB = "https://mybinder.org", "https://colab.research.google.com"
+PAPER_BADGE = "https://img.shields.io/badge/arXiv-2212.14718-b31b1b"
+UNSTAMPED = "your-name"  # the owner in pyproject.toml before `make badges REPO=owner/name`
 COLAB_METADATA = {
     "accelerator": "GPU",
     "colab": {"gpuType": "T4", "provenance": [], "toc_visible": True},
@@ -76,15 +78,19 @@ def stamped(notebook, name):
 
 
 def readme_badges():
-    """Badges: the first notebook on Binder and on Colab, the site, the paper."""
+    """Badges: the first notebook on Binder and on Colab, the site, the paper; the paper's alone
+    until an address is stamped, since the others would be dead."""
     owner, name = repository().split("/")
+    paper = _badge("Paper", PAPER_BADGE, "https://arxiv.org/abs/2212.14718")
+    if owner == UNSTAMPED:
+        return paper
     lab = f"{owner}/{name}/{BRANCH}?urlpath=lab/tree/notebooks/start-here.ipynb"
     shields = "https://img.shields.io/badge"
     badges = [
         _badge("Open in JupyterLab on Binder", f"{BINDER}/badge_logo.svg", f"{BINDER}/v2/gh/{lab}"),
         colab_badge("start-here"),
         _badge("Site", f"{shields}/read-the_site-0072B2", f"https://{owner}.github.io/{name}/"),
-        _badge("Paper", f"{shields}/arXiv-2212.14718-b31b1b", "https://arxiv.org/abs/2212.14718"),
+        paper,
     ]
     return "\n".join(badges)
 

@@ -37,13 +37,13 @@ def claims():
 
 
 def notebooks():
-    """A row a notebook: its question, and how many of its runs are recorded."""
+    """A line a notebook: its question, and how many of its runs are recorded."""
     rows = []
     for notebook in profiles.notebooks("paper"):
         planned, found = _planned_and_found(notebook)
-        recorded = f"{len(found)}/{len(planned)}" if planned else "–"
-        rows.append([f"[{_question(notebook)}](notebooks/{notebook}.ipynb)", recorded])
-    return markdown.table(["notebook", "recorded runs"], rows)
+        recorded = f"{len(found)}/{len(planned)}" if planned else ""
+        rows.append(f"- [{_question(notebook)}](notebooks/{notebook}.ipynb) {recorded}".rstrip())
+    return "\n".join(rows)
 
 
 def _question(notebook):

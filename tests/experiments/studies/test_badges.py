@@ -50,12 +50,18 @@ def test_headings_make_a_table_of_contents(path):
     assert all(after <= before + 1 for before, after in zip(levels, levels[1:]))
 
 
+def test_no_dead_badge_is_shown_before_an_address_is_stamped(project):
+    badges.stamp(f"{badges.UNSTAMPED}/langevin-companion")
+    assert badges.readme_badges().count("[![") == 1 and "arxiv.org" in badges.readme_badges()
+
+
 def test_a_new_address_is_stamped_everywhere_and_stamping_again_changes_nothing(project):
     old = badges.repository()
     badges.stamp("ann-b/some.name")
     assert badges.repository() == "ann-b/some.name"
     files = [path for path in project.rglob("*") if path.is_file()]
     once = {path: path.read_text() for path in files}
+    assert "badge_logo" in once[project / "README.md"]
     assert len(files) == 3 and all("ann-b/some.name" in text for text in once.values())
     assert all(old not in text for text in once.values())
     badges.stamp()
