@@ -119,6 +119,35 @@ def arms_table(finals, depth):
     return markdown.table(head, rows)
 
 
+def interventions_table(finals):
+    """What each intervention does to published Adam, alone and with noise on top, as Markdown."""
+    depth = 40 if 40 in set(finals.depth) else finals.depth.max()
+    runs = finals[(finals.optimizer == "adam") & (finals.depth == depth)]
+    runs = runs[runs.epsilon.isna() & (runs.initializer == "glorot_uniform")]
+    runs = runs[runs.noise_cap.isna()]
+    everywhere = runs.langevin_layers == "all"
+    rows = []
+    for name in [None, *runs.remedy.dropna().unique()]:
+        mine = runs[runs.remedy.isna() if name is None else runs.remedy == name]
+        noisy = mine[(mine.sigma > 0) & everywhere[mine.index]]
+        rows.append([name or "none", *_outcome(mine[mine.sigma == 0]), *_outcome(noisy)])
+    for part in ("kernels", "biases"):
+        if len(here := runs[(runs.sigma > 0) & (runs.langevin_layers == part)]):
+            rows.append([f"noise on {part} alone", "–", "–", *_outcome(here)])
+    head = ["intervention", "trains without noise", "median accuracy", "trains with noise",
+            "median accuracy"]  # fmt: skip
+    return markdown.table(head, rows)
+
+
+def _outcome(runs):
+    """How many runs train, and their median accuracy, as two cells."""
+    if runs.empty:
+        return "–", "–"
+    trained = runs[runs.started].val_accuracy
+    median = f"{100 * trained.median():.1f} %" if len(trained) else "–"
+    return f"{len(trained)} of {len(runs)}", median
+
+
 def _difference(runs, arm):
     row = epsilon.compare(runs, epsilon.NOISE, arm)
     if row is None or row.n_both == 0:

@@ -4,7 +4,9 @@ Each sentence that depends on the results has a check. When the data no longer s
 says, building fails and names the sentence.
 """
 
-from langevin.experiments.results import analysis
+import pandas as pd
+
+from langevin.experiments.results import analysis, epsilon
 from langevin.experiments.studies import tables
 from langevin.experiments.training.store import root
 
@@ -44,51 +46,45 @@ def checked_values(finals):
 
 def _arms(finals):
     """The runs of each arm at one depth, with Adam."""
-    adam = finals[(finals.optimizer == "adam") & finals.noise_cap.isna() & finals.remedy.isna()]
-    glorot = adam[adam.initializer == "glorot_uniform"]
-    he = adam[(adam.initializer == "he_uniform") & adam.epsilon.isna()]
-    plain = glorot[glorot.sigma == 0]
+    adam = epsilon.with_arms(finals[finals.optimizer == "adam"])
+    glorot, he = (adam[adam.initializer == f"{start}_uniform"] for start in ("glorot", "he"))
     return {
-        "plain": plain[plain.epsilon.isna()],
-        "small": plain[plain.epsilon == 1e-12],
-        "noise": glorot[glorot.sigma > 0],
-        "he": he[he.sigma == 0],
-        "he_noise": he[he.sigma > 0],
+        "plain": glorot[glorot.arm == epsilon.BASELINE],
+        "small": glorot[glorot.arm == epsilon.SMALL],
+        "tiny": glorot[glorot.arm == epsilon.TINY],
+        "noise": glorot[glorot.arm == epsilon.NOISE],
+        "he": he[he.arm == epsilon.BASELINE],
+        "he_noise": he[he.arm == epsilon.NOISE],
     }
 
 
 def _check(arms, trains, accuracy):
     require(
-        _p(arms["plain_40"], arms["noise_40"]) < analysis.ALPHA,
+        _compared(arms["plain_40"], arms["noise_40"]).started_p < analysis.ALPHA,
         "Adam trains more runs with noise at 40 layers.",
     )
     require(
-        _p(arms["plain_40"], arms["small_40"]) < analysis.ALPHA
-        and trains["small_40"] >= trains["noise_40"],
-        "A smaller epsilon trains as many runs without noise.",
+        min(trains["tiny_40"], trains["he_40"]) >= trains["noise_40"],
+        "Noise is not needed for that.",
     )
     require(
         accuracy["he_40"] == max(v for name, v in accuracy.items() if name.endswith("40")),
         "He's initialization is the most accurate at 40 layers.",
     )
     require(
-        trains["small_80"] < trains["noise_80"] < trains["he_80"]
-        and _p(arms["small_80"], arms["noise_80"]) < analysis.ALPHA,
+        trains["tiny_80"] < trains["noise_80"] < trains["he_80"]
+        and _compared(arms["tiny_80"], arms["noise_80"]).started_p < analysis.ALPHA,
         "At 80 layers noise trains more runs than the small epsilon, fewer than He's start.",
     )
     for depth in (40, 80):
-        gain = _pairs(arms[f"he_{depth}"], arms[f"he_noise_{depth}"]).gain.dropna()
-        _, high = analysis.median_interval(gain.to_numpy(float))
-        require(high < 0, f"On top of He's initialization noise lowers accuracy ({depth}).")
+        row = _compared(arms[f"he_{depth}"], arms[f"he_noise_{depth}"])
+        require(
+            row.gain_high < 0,
+            f"On top of He's initialization noise lowers accuracy at {depth} layers.",
+        )
 
 
-def _pairs(baseline, treatment):
-    import pandas as pd
-
+def _compared(baseline, treatment):
     both = pd.concat([baseline, treatment], ignore_index=True)
-    contrast = (*analysis.NOISE, "epsilon")
-    return analysis.pair(both, both.key.isin(baseline.key), both.key.isin(treatment.key), contrast)
-
-
-def _p(baseline, treatment):
-    return analysis.compare(_pairs(baseline, treatment)).started_p.iloc[0]
+    sides = both.key.isin(baseline.key), both.key.isin(treatment.key)
+    return next(analysis.compare(analysis.pair(both, *sides, epsilon.CONTRAST)).itertuples())
