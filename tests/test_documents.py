@@ -16,7 +16,7 @@ from langevin.experiments.training.store import root
 
 DOCUMENTS = [root() / "README.md", *sorted((root() / "docs").glob("*.md"))]
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.S | re.M)
-RUN = ("README.md", "use.md")
+RUN = ("README.md", "networks.md", "use.md")
 
 
 def blocks(path, *languages):

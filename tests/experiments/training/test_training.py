@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import re
 
 import helpers
 import keras
@@ -78,12 +79,19 @@ CONVOLUTIONS = [
 @pytest.mark.parametrize("settings", [*CONVOLUTIONS, {"model": "highway"}], ids=str)
 def test_the_loop_makes_the_steps_of_model_fit_on_every_kind_of_network(settings):
     run = runs.Run(dataset="digits", batch_size=64, sigma=1e-3, langevin_layers=0.5, **settings)
-    ours = np.concatenate(weights_after(run, 2))
+    ours = weights_after(run, 2)
     optimizer = optimizers.from_run(run, run.langevin_layers)
     theirs = helpers.keras_weights_after(run, dataset(run), 2, optimizer)
-    apart = np.abs(ours - theirs)
+    model = models.build(run, dataset(run).x_train.shape[1:], 10)
+    paths = [v.path for v in model.trainable_variables]
+    # The gradient of a bias before batch normalization is nothing but rounding errors, which Adam
+    # turns into steps that differ, and P near 1e6 into noise that does.
+    normalized = run.model in models.NORMALIZED
+    idle = [normalized and re.search(r"(^|_)conv(_\d+)?/bias$", p) is not None for p in paths]
+    idle = np.repeat(idle, [len(value) for value in ours])
+    apart = np.abs(np.concatenate(ours) - theirs)
     # As above; a convolution sums over places too, so that its gradients round more.
-    assert np.quantile(apart, 0.95) < 1e-5 and apart.max() < 3e-3
+    assert np.quantile(apart, 0.95) < 1e-5 and apart[~idle].max() < 3e-3
 
 
 class Uncorrected(optimizers.LAdam):
@@ -191,11 +199,16 @@ def test_a_diverging_run_stops_marked():
     assert finite == [True] * (len(rows) - 1) + [False]
 
 
-def test_a_large_finite_loss_is_no_divergence():
-    run = dataclasses.replace(RUN, optimizer="sgd", learning_rate=100.0, sigma=0.0, epochs=2)
-    rows = fit(run)
-    assert max(row["loss"] for row in rows) > 10 * math.log(10)
-    assert len(rows) == 3 and not any(row["diverged"] for row in rows)
+@pytest.mark.parametrize("name", ["loss", "val_loss"])
+@pytest.mark.parametrize("loss, ends", [(1e30, False), (math.inf, True), (math.nan, True)])
+def test_a_run_diverges_only_where_a_loss_is_not_finite(name, loss, ends):
+    class Measured:
+        def measure(self):
+            return [{"loss": 1.0, "val_loss": 1.0, name: loss}]
+
+    histories = [[{"epoch": 0, "diverged": False}]]
+    training._note(histories, 1, Measured(), RUN, 0.0)
+    assert histories[0][-1]["diverged"] is ends
 
 
 def test_noise_outside_its_window_is_no_noise():
