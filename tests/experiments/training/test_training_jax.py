@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from pathlib import Path
 
 import helpers
 import keras
@@ -157,7 +158,8 @@ print(json.dumps(t.weights_after(t.GROUP, 1, 8).tolist()))
 def test_a_group_is_sharded_over_the_devices():
     # Other tests have as many devices as there are cores, most often 2.
     flags = "--xla_force_host_platform_device_count=4"
-    said = helpers.run_python(SHARDED, XLA_FLAGS=flags)
+    here = f"import sys\nsys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+    said = helpers.run_python(here + SHARDED, XLA_FLAGS=flags)
     assert_equal_to_rounding(json.loads(said), weights_after(GROUP, 1, 8))
 
 
