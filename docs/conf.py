@@ -24,6 +24,12 @@ html_theme = "furo"
 html_title = project
 html_show_sourcelink = False
 mathjax_path = "mathjax/MathJax.js?config=TeX-AMS-MML_HTMLorMML-full"
+mathjax2_config = {  # MyST has all ignored but its formulas; the fonts are the package's
+    "tex2jax": {"processClass": "tex2jax_process|mathjax_process|math|output_area"},
+    "HTML-CSS": {
+        "availableFonts": [], "imageFont": None, "preferredFont": None, "webFont": "STIX-Web",
+    },
+}  # fmt: skip
 myst_enable_extensions = ["colon_fence", "dollarmath"]
 myst_heading_anchors = 3
 nb_execution_mode = "off"
